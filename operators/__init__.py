@@ -1,0 +1,1 @@
+"""Catalogue of linear operators."""

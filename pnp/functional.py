@@ -1,0 +1,135 @@
+"""The one interface of data terms and priors: the proximal map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .images import ArrayLike, batched, check_finite, check_image, per_image
+
+
+class Functional:
+    """A function ``g`` of an image, known to solvers through its proximal map.
+
+    ``prox(v, tau) = argmin_x g(x) + 1/(2 tau) ||x - v||^2``: the best image given that ``v`` carries white Gaussian
+    noise of standard deviation ``sqrt(tau)``. A subclass writes ``prox``; where ``g`` has a value it writes
+    ``__call__`` and sets ``has_value``; where ``g`` is smooth it writes ``gradient`` and ``lipschitz``.
+
+    ``prox`` never changes the object that the user holds. A subclass with a memory (warm starts, network weights)
+    overrides ``fresh`` to return a private copy for one solve; only that copy may remember, and it then has
+    ``state_dict`` and ``load_state_dict``.
+
+    Shapes: images are (..., C, H, W) or, for volumes, (..., C, D, H, W); ``tau`` is a float or one number an image,
+    (B, 1, 1, 1).
+    Source: Parikh & Boyd, *Proximal Algorithms*, 2014, sec. 1.1.
+    """
+
+    convex: bool = False  # g is convex, closed and proper: prox is firmly non-expansive
+    deterministic: bool = True  # two calls with the same arguments return the same image
+    has_value: bool = False  # __call__ returns g(x)
+    cost: str = "cheap"  # "expensive" for a network fit: the front door then spends no candidate runs on it
+
+    def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+        """``argmin_x g(x) + 1/(2 tau) ||x - v||^2`` for ``tau > 0``."""
+        raise NotImplementedError(f"{self!r} does not implement prox.")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``g(x)``, one number per image, shape (...)."""
+        raise NotImplementedError(f"{self!r} has no value: only its proximal map is known.")
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Gradient of ``g`` at ``x``, where ``g`` is smooth."""
+        raise NotImplementedError(f"{self!r} is not smooth: use a solver that calls prox (ADMM, HQS).")
+
+    def lipschitz(self) -> float:
+        """Lipschitz constant of ``gradient``, where ``g`` is smooth."""
+        raise NotImplementedError(f"{self!r} is not smooth: use a solver that calls prox (ADMM, HQS).")
+
+    def fresh(self) -> Functional:
+        """The copy one solve works on: ``self`` unless ``prox`` has a memory."""
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """The memory of a ``fresh`` copy, for checkpoints; empty without memory."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        if state:
+            raise ValueError(f"{self!r}.load_state_dict: expected an empty state, got keys {sorted(state)}.")
+
+    def denoise(self, v: ArrayLike, sigma: float | Tensor, *, ndim: int = 2) -> ArrayLike:
+        """``prox(v, sigma**2)``: ``v`` cleaned of white Gaussian noise of standard deviation ``sigma``.
+
+        Shapes: (H, W) is one grey image; (..., C, H, W) otherwise; ``sigma`` a float or (B, 1, 1, 1).
+        Units: ``sigma`` in those of ``v``; ``sigma = 0`` returns ``v``.
+        Raises: ValueError for a negative or NaN ``sigma`` or for NaN/inf in ``v``, TypeError for integer images.
+        """
+        who = f"{type(self).__name__}.denoise"
+        images, restore = batched(v, ndim=ndim, who=who)
+        check_finite(images, who=who, what="the image")
+        level = per_image(sigma, images, who=who, what="sigma")
+        noisy = level.expand(images.shape[0], *level.shape[1:]).flatten() > 0
+        if noisy.all():
+            return restore(self.fresh().prox(images, level**2))
+        clean = images.clone()
+        if noisy.any():  # items of zero noise are returned as they came
+            clean[noisy] = self.fresh().prox(images[noisy], level.expand(images.shape[0], *level.shape[1:])[noisy] ** 2)
+        return restore(clean)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Denoiser(Functional):
+    """Any denoiser ``D(image, sigma)`` as a prior: ``prox(v, tau) = D(v, sqrt(tau))``.
+
+    ``D`` may be a trained network, an OpenCV or scikit-image function or your own code. With ``layout="BCHW"`` it gets
+    and returns tensors (B, C, H, W) and ``sigma`` as a float, or as a tensor (B, 1, 1, 1) when the batch items differ;
+    with ``layout="HWC"`` it gets and returns one NumPy picture at a time, (H, W) when grey, and a float.
+
+    Raises: TypeError if ``D`` is not callable or does not return an array; ValueError for an unknown layout or if
+    ``D`` returns another shape.
+    Source: Venkatakrishnan, Bouman & Wohlberg, *Plug-and-Play Priors for Model Based Reconstruction*, 2013.
+    """
+
+    def __init__(self, denoiser: Any, *, layout: str = "BCHW", deterministic: bool = True, cost: str = "cheap") -> None:
+        if not callable(denoiser):
+            raise TypeError(f"Denoiser: expected a callable D(image, sigma), got {type(denoiser).__name__}.")
+        if layout not in ("BCHW", "HWC"):
+            raise ValueError(f"Denoiser: layout must be 'BCHW' (tensors) or 'HWC' (NumPy pictures), got {layout!r}.")
+        self.denoiser, self.layout, self.deterministic, self.cost = denoiser, layout, deterministic, cost
+
+    def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+        check_image(v, who=repr(self))
+        images = v.reshape(-1, *v.shape[-3:])
+        sigma = torch.as_tensor(tau, dtype=v.dtype, device=v.device).sqrt().expand(*v.shape[:-3], 1, 1, 1)
+        with torch.no_grad():
+            x = self._tensors(images, sigma) if self.layout == "BCHW" else self._pictures(images, sigma)
+        return x.reshape(v.shape)
+
+    def _tensors(self, images: Tensor, sigma: Tensor) -> Tensor:
+        levels = sigma.reshape(-1, 1, 1, 1)
+        equal = bool((levels == levels[0]).all())
+        return self._checked(self.denoiser(images, levels[0].item() if equal else levels), images)
+
+    def _pictures(self, images: Tensor, sigma: Tensor) -> Tensor:
+        from .images import to_image, to_tensor
+
+        cleaned = [
+            to_tensor(self.denoiser(to_image(image), level))
+            for image, level in zip(images, sigma.flatten().tolist(), strict=True)
+        ]
+        return torch.stack([self._checked(x, image) for x, image in zip(cleaned, images, strict=True)])
+
+    def _checked(self, x: Any, expected: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{self!r}: the denoiser must return a tensor, got {type(x).__name__}.")
+        if x.shape != expected.shape:
+            raise ValueError(f"{self!r}: expected an image {tuple(expected.shape)} back, got {tuple(x.shape)}.")
+        return x.to(expected)
+
+    def __repr__(self) -> str:
+        return f"Denoiser({getattr(self.denoiser, '__name__', type(self.denoiser).__name__)})"
