@@ -1,0 +1,461 @@
+"""The contract of every linear operator: forward, adjoint, and the regularised least-squares solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .conjugate_gradient import Solution, conjugate_gradient, inner
+
+if TYPE_CHECKING:
+    import pylops
+    import scipy.sparse.linalg
+
+DEFAULT_TOLERANCE = 1e-6  # of ||x||: at penalties of 1e-4 a looser data step costs whole decibels
+
+
+class LinearOperator(torch.nn.Module):
+    """A linear map ``A`` from images to data, with its adjoint and its regularised inverse.
+
+    A subclass calls ``super().__init__(in_shape, out_shape)`` and writes two methods of pure mathematics,
+    ``_forward(x)`` and ``_adjoint(y)``; the public methods check shape, dtype and device before they call them. What
+    stands before ``in_shape`` or ``out_shape`` is batch, and items never influence each other. A real operator acts on
+    the real and the imaginary part of a complex image; one built with ``complex_in`` or ``complex_out`` has complex
+    images or data and obeys ``<A x, y> = <x, A^H y>`` in the complex inner product.
+
+    An operator that knows more says so by overriding facts (``row_gram``, ``column_gram``, ``spectrum``) or a solve
+    (``_solve_dual``, ``_solve_primal``); everything else, algebra included, follows from these.
+
+    Shapes: ``x`` (..., *in_shape), ``y`` (..., *out_shape).
+    Raises: ValueError for a wrong shape, TypeError for a wrong kind, dtype or device.
+    """
+
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+
+    def __init__(
+        self,
+        in_shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        *,
+        complex_in: bool = False,
+        complex_out: bool = False,
+        ndim: int = 2,
+    ) -> None:
+        super().__init__()
+        self.in_shape, self.out_shape = _shape(in_shape, type(self).__name__), _shape(out_shape, type(self).__name__)
+        self.complex_in, self.complex_out, self.ndim = complex_in, complex_out, ndim
+
+    # ------------------------------------------------------------------ what a subclass writes
+    def _forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError(f"{self!r} does not implement _forward.")
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        raise NotImplementedError(f"{self!r} does not implement _adjoint.")
+
+    def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        """``(A A^H + rho I)^-1 r`` by the facts the operator states; ``rho`` broadcasts against ``r``."""
+        if self.row_gram is not None:
+            return r / (self.row_gram + rho)
+        return self._divide_spectrum(r, rho)
+
+    def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        """``(A^H A + rho I)^-1 b`` by the facts the operator states; ``rho`` broadcasts against ``b``."""
+        if self.column_gram is not None:
+            return b / (self.column_gram + rho)
+        return self._divide_spectrum(b, rho)
+
+    def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        """An approximation of ``(A A^H + rho I)^-1 r``, Hermitian positive definite, for conjugate gradients."""
+        return r
+
+    def _precondition_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        """An approximation of ``(A^H A + rho I)^-1 b``, Hermitian positive definite, for conjugate gradients."""
+        return b
+
+    # ------------------------------------------------------------------ facts, all overridable
+    @property
+    def row_gram(self) -> float | None:
+        """``c`` if ``A A^H = c I`` (rows orthogonal and of equal norm), else None."""
+        return None
+
+    @property
+    def column_gram(self) -> float | None:
+        """``c`` if ``A^H A = c I`` (columns orthogonal and of equal norm), else None."""
+        return None
+
+    def spectrum(self) -> Tensor | None:
+        """``h`` if ``A`` is the circular convolution ``irfftn(h * rfftn(x))`` over the last ``ndim`` axes, else None."""
+        return None
+
+    def observed(self) -> Tensor | None:
+        """True where a data entry counts, shaped like ``out_shape``; None where all do."""
+        return None
+
+    @property
+    def solves_dual(self) -> bool:
+        """Whether ``_solve_dual`` is exact."""
+        overridden = type(self)._solve_dual is not LinearOperator._solve_dual
+        return overridden or self.row_gram is not None or self.spectrum() is not None
+
+    @property
+    def solves_primal(self) -> bool:
+        """Whether ``_solve_primal`` is exact."""
+        overridden = type(self)._solve_primal is not LinearOperator._solve_primal
+        return overridden or self.column_gram is not None or self.spectrum() is not None
+
+    @property
+    def rows(self) -> int:
+        """Number M of data entries that count, per item."""
+        return math.prod(self.out_shape)
+
+    @property
+    def columns(self) -> int:
+        """Number N of unknowns, per item."""
+        return math.prod(self.in_shape)
+
+    @property
+    def incoherent(self) -> bool:
+        """Whether the rows are random and spread over the whole image, as approximate message passing assumes."""
+        return False
+
+    @property
+    def constant_row(self) -> int | None:
+        """Index of the row proportional to the constant image, if there is one."""
+        return None
+
+    def start(self, y: Tensor) -> Tensor:
+        """A good first image: here the Wiener estimate at a noise-to-signal power ratio of 1 %."""
+        return self._tikhonov(y, 1e-2 * self.norm() ** 2, None, None, None)[0]
+
+    def noise_level(self, y: Tensor) -> Tensor | None:
+        """Standard deviation of the noise in ``y`` where the operator lets it be told from signal, per item; else None.
+
+        Shapes: ``y`` (..., *out_shape) to (...).
+        """
+        return None
+
+    def route(self) -> str:
+        """One clause: how the regularised solve is done."""
+        dual = self._on_the_data_side()
+        if self.solves_dual if dual else self.solves_primal:
+            if (self.row_gram if dual else self.column_gram) is not None:
+                return f"exact: {'rows' if dual else 'columns'} orthogonal, a division by a scalar"
+            if self.spectrum() is not None:
+                return "exact: diagonal in Fourier space, two FFTs"
+            return f"exact: closed form on the {'data' if dual else 'image'} side"
+        return f"conjugate gradients (CG) on the {'data' if dual else 'image'} side"
+
+    # ------------------------------------------------------------------ public maps
+    def forward(self, x: Tensor) -> Tensor:
+        """``A x``."""
+        self._check(x, self.in_shape, "forward")
+        return self._by_parts(self._forward, x, self.complex_in, self.complex_out)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``A^H y``."""
+        self._check(y, self.out_shape, "adjoint")
+        return self._by_parts(self._adjoint, y, self.complex_out, self.complex_in)
+
+    def tikhonov(
+        self, y: Tensor, rho: float | Tensor, v: Tensor | float = 0.0, *, tol: float | None = None
+    ) -> Tensor:
+        """``argmin_x ||A x - y||^2 + rho ||x - v||^2``, by a closed form where there is one, else by CG.
+
+        Both sides of one identity are used, ``v + A^H (A A^H + rho I)^-1 (y - A v) = v + (A^H A + rho I)^-1 A^H (y - A v)``:
+        the one whose Gram matrix can have full rank is stable in float32 down to ``rho = 1e-8 ||A||^2``. CG stops when
+        the error is below ``tol ||x||`` (1e-6 unless given), certified by ``||x - x*|| <= ||residual|| / (2 sqrt(rho))``
+        on the data side.
+
+        Shapes: ``y`` (..., *out_shape), ``v`` (..., *in_shape) or 0; ``rho`` a float or one number an image, (B, 1, 1, 1).
+        Raises: ValueError unless ``rho > 0``.
+        """
+        if not isinstance(rho, Tensor) and not 0 < rho < math.inf:
+            raise ValueError(f"{self._name}.tikhonov: expected rho > 0, got {rho!r}.")
+        if tol is not None and not tol > 0:
+            raise ValueError(f"{self._name}.tikhonov: expected tol > 0, got {tol!r}.")
+        self._check(y, self.out_shape, "tikhonov")
+        if isinstance(v, Tensor):
+            self._check(v, self.in_shape, "tikhonov")
+        elif v != 0:
+            raise TypeError(f"{self._name}.tikhonov: expected v to be an image tensor or 0, got {v!r}.")
+        return self._tikhonov(y, rho, v if isinstance(v, Tensor) else None, tol, None)[0]
+
+    def pinv(self, y: Tensor, *, rcond: float = 1e-3) -> Tensor:
+        """Regularised pseudo-inverse: ``tikhonov`` with ``v = 0`` and ``rho = (rcond ||A||)^2``."""
+        return self.tikhonov(y, (rcond * self.norm()) ** 2)
+
+    def wiener(self, y: Tensor, nsr: float | Tensor) -> Tensor:
+        """Wiener filter of constant noise-to-signal power ratio ``nsr``: ``(A^H A + nsr I)^-1 A^H y``."""
+        return self.tikhonov(y, nsr)
+
+    @torch.no_grad()
+    def norm(self) -> float:
+        """Largest singular value of ``A``; here by Lanczos iteration on ``A^H A`` to a relative 1e-6.
+
+        Source: Golub & Van Loan, *Matrix Computations*, 2013, sec. 10.1.
+        """
+        if self.row_gram is not None or self.column_gram is not None:
+            return math.sqrt(max(self.row_gram or 0.0, self.column_gram or 0.0))
+        h = self.spectrum()
+        return float(h.abs().max()) if h is not None else self._lanczos_norm()
+
+    def explain(self) -> str:
+        """How ``tikhonov`` is solved for this operator, and what it costs."""
+        cost = "one solve costs about one forward and one adjoint"
+        if "CG" in self.route():
+            cost = (
+                "each CG iteration costs one forward and one adjoint; overriding "
+                f"{'_solve_dual' if self._on_the_data_side() else '_solve_primal'} or stating row_gram, column_gram or "
+                "spectrum() would make it exact"
+            )
+        return f"{self!r}: {self.route()}; {cost}."
+
+    def to_dense(self) -> Tensor:
+        """The matrix of one item, (M, N), for tiny shapes. Raises: ValueError above 2^24 entries."""
+        rows, columns = math.prod(self.out_shape), self.columns
+        if rows * columns > 1 << 24:
+            raise ValueError(f"{self._name}.to_dense: {rows} x {columns} entries are too many; use forward and adjoint.")
+        basis = torch.eye(columns, dtype=self.dtype, device=self.device).reshape(columns, *self.in_shape)
+        return self.forward(basis).reshape(columns, rows).T
+
+    def to_pylops(self) -> pylops.LinearOperator:
+        """This operator for pylops, on flat NumPy vectors of one item."""
+        from .interop import to_pylops
+
+        return to_pylops(self)
+
+    def to_scipy(self) -> scipy.sparse.linalg.LinearOperator:
+        """This operator for ``scipy.sparse.linalg``, on flat NumPy vectors of one item."""
+        from .interop import to_scipy
+
+        return to_scipy(self)
+
+    # ------------------------------------------------------------------ algebra
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint ``A^H`` as an operator."""
+        from .algebra import Adjoint
+
+        return Adjoint(self)
+
+    @property
+    def T(self) -> LinearOperator:
+        """The transpose ``A^T = conj A^H conj`` as an operator; ``A^H`` for a real operator."""
+        from .algebra import Conjugate
+
+        return Conjugate(self.H) if self.complex_in or self.complex_out else self.H
+
+    def __matmul__(self, other: Any) -> Any:
+        from .algebra import Composition
+
+        if isinstance(other, Tensor):
+            return self.forward(other)
+        return Composition(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __add__(self, other: LinearOperator) -> LinearOperator:
+        from .algebra import Sum
+
+        return Sum(self, other) if isinstance(other, LinearOperator) else NotImplemented
+
+    def __mul__(self, factor: float | complex) -> LinearOperator:
+        from .algebra import Scaled
+
+        return Scaled(factor, self) if isinstance(factor, int | float | complex) else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float | complex) -> LinearOperator:
+        return self * (1 / divisor) if isinstance(divisor, int | float | complex) else NotImplemented
+
+    def __neg__(self) -> LinearOperator:
+        return self * -1.0
+
+    def __sub__(self, other: LinearOperator) -> LinearOperator:
+        return self + -other if isinstance(other, LinearOperator) else NotImplemented
+
+    # ------------------------------------------------------------------ bookkeeping
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the images: that of the floating-point buffers, or torch's default; complex with ``complex_in``."""
+        anchor = self._anchor()
+        real = torch.get_default_dtype() if anchor is None else anchor.dtype
+        return real.to_complex() if self.complex_in else real
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the buffers, or torch's default."""
+        anchor = next((t for t in self._tensors()), None)
+        return torch.get_default_device() if anchor is None else anchor.device
+
+    @property
+    def _name(self) -> str:
+        return f"{type(self).__name__}({_by(self.in_shape)} -> {_by(self.out_shape)})"
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.buffers(), *self.parameters()]
+
+    def _anchor(self) -> Tensor | None:
+        return next((t for t in self._tensors() if t.is_floating_point()), None)
+
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
+        who = f"{self._name}.{method}"
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{who}: expected a torch.Tensor, got {type(x).__name__}; pnp.to_tensor converts pictures.")
+        if not (x.is_floating_point() or x.is_complex()):
+            raise TypeError(f"{who}: expected floating-point values, got {x.dtype}; pnp.to_tensor converts pictures.")
+        if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape or x.numel() == 0:
+            trailing = "image" if shape == self.in_shape else "data"
+            raise ValueError(
+                f"{who}: expected {trailing} of shape (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}; "
+                "an operator is built for one shape."
+            )
+        anchor = self._anchor()
+        if anchor is not None and (anchor.dtype != x.real.dtype or anchor.device != x.device):
+            raise TypeError(
+                f"{who}: expected {anchor.dtype} on {anchor.device}, got {x.dtype} on {x.device}; "
+                "convert either side with .to(...)."
+            )
+
+    def _by_parts(self, f: Callable[[Tensor], Tensor], x: Tensor, complex_in: bool, complex_out: bool) -> Tensor:
+        """Apply ``f`` to a tensor of the field it was written for; a real map acts on real and imaginary part."""
+        if complex_in:
+            return f(x if x.is_complex() else x.to(x.dtype.to_complex()))
+        if not x.is_complex():
+            return f(x)
+        if complex_out:
+            raise TypeError(f"{self._name}: expected real values on this side, got {x.dtype}; pass x.real.")
+        return torch.complex(f(x.real), f(x.imag))
+
+    # ------------------------------------------------------------------ the solve
+    def _on_the_data_side(self) -> bool:
+        """The side whose Gram matrix can have full rank, unless only the other one has a closed form."""
+        if self.solves_dual != self.solves_primal:
+            return self.solves_dual
+        return self.rows <= self.columns
+
+    def _tikhonov(
+        self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """``tikhonov`` without checks; ``start`` and the second result carry CG's warm start between solves."""
+        if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
+            return self._tikhonov_by_parts(y, rho, v, tol), None  # a real operator and complex images
+        residual = y if v is None else y - self.forward(v)
+        if self.complex_out and not residual.is_complex():
+            residual = residual.to(residual.dtype.to_complex())
+        rho_data, rho_image = self._align(rho, self.out_shape), self._align(rho, self.in_shape)
+        w: Tensor | None = None
+        if self._on_the_data_side():
+            if self.solves_dual:
+                step = self._adjoint(self._solve_dual(residual, rho_data))
+            else:
+                w = self._dual_cg(residual, rho_data, v, tol, start).x
+                step = self._adjoint(w)
+        else:
+            gradient = self._adjoint(residual)
+            if self.solves_primal:
+                step = self._solve_primal(gradient, rho_image)
+            else:
+                w = self._primal_cg(gradient, rho_image, v, tol, start).x
+                step = w
+        return (step if v is None else v + step), w
+
+    def _tikhonov_by_parts(self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None) -> Tensor:
+        vr, vi = (None, None) if v is None else (v.real, v.imag if v.is_complex() else torch.zeros_like(v))
+        yr, yi = y.real, y.imag if y.is_complex() else torch.zeros_like(y)
+        return torch.complex(self._tikhonov(yr, rho, vr, tol, None)[0], self._tikhonov(yi, rho, vi, tol, None)[0])
+
+    def _dual_cg(
+        self, r: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> Solution:
+        limit = 2 * torch.as_tensor(rho, dtype=r.real.dtype, device=r.device).sqrt() * (tol or DEFAULT_TOLERANCE)
+
+        def tolerance(w: Tensor) -> Tensor:
+            x = self._adjoint(w) if v is None else v + self._adjoint(w)
+            size = inner(x, x, len(self.in_shape)).sqrt()
+            return limit * size.reshape(*size.shape[: size.ndim - len(self.in_shape)], *(1,) * len(self.out_shape))
+
+        return conjugate_gradient(
+            lambda w: self._forward(self._adjoint(w)) + rho * w,
+            r,
+            dims=len(self.out_shape),
+            tolerance=tolerance,
+            start=start,
+            precondition=lambda w: self._precondition_dual(w, rho),
+            max_iter=2 * math.prod(self.out_shape) + 1000,
+        )
+
+    def _primal_cg(
+        self, b: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> Solution:
+        limit = rho * (tol or DEFAULT_TOLERANCE)
+
+        def tolerance(step: Tensor) -> Tensor:
+            x = step if v is None else v + step
+            return limit * inner(x, x, len(self.in_shape)).sqrt()
+
+        return conjugate_gradient(
+            lambda x: self._adjoint(self._forward(x)) + rho * x,
+            b,
+            dims=len(self.in_shape),
+            tolerance=tolerance,
+            start=start,
+            precondition=lambda x: self._precondition_primal(x, rho),
+            max_iter=2 * self.columns + 1000,
+        )
+
+    def _align(self, rho: float | Tensor, shape: tuple[int, ...]) -> float | Tensor:
+        """One number an image, (B, 1, 1, 1), reshaped to broadcast against (..., *shape)."""
+        if not isinstance(rho, Tensor) or rho.ndim == 0:
+            return rho
+        lead = rho.shape[: max(rho.ndim - len(self.in_shape), 0)]
+        return rho.reshape(*lead, *(1,) * len(shape))
+
+    def _divide_spectrum(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        h = self.spectrum()
+        if h is None:
+            raise NotImplementedError(f"{self!r} states no fact that gives its solve a closed form.")
+        axes = tuple(range(-self.ndim, 0))
+        gain = 1 / (h.abs().square() + rho)
+        return torch.fft.irfftn(gain * torch.fft.rfftn(r, dim=axes), s=r.shape[-self.ndim :], dim=axes)
+
+    def _lanczos_norm(self, steps: int = 300, tol: float = 1e-6) -> float:
+        generator = torch.Generator().manual_seed(0)
+        v = torch.randn(self.in_shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
+        v, v_old, beta = v / v.norm(), torch.zeros_like(v), 0.0
+        diagonal: list[float] = []
+        off: list[float] = []
+        estimate = 0.0
+        for _ in range(steps):
+            w = self._adjoint(self._forward(v)) - beta * v_old
+            alpha = float(torch.vdot(v.flatten(), w.flatten()).real)
+            w = w - alpha * v
+            diagonal.append(alpha)
+            tridiagonal = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+            if off:
+                tridiagonal = tridiagonal + torch.diag(torch.tensor(off, dtype=torch.float64), 1)
+            previous, estimate = estimate, float(torch.linalg.eigvalsh(tridiagonal, UPLO="U")[-1])
+            beta = float(w.norm())
+            if estimate - previous <= tol * estimate or beta <= 1e-12 * estimate or len(diagonal) >= self.columns:
+                break
+            off.append(beta)
+            v, v_old = w / beta, v
+        return math.sqrt(max(estimate, 0.0))
+
+
+def _shape(shape: tuple[int, ...], who: str) -> tuple[int, ...]:
+    result = tuple(int(n) for n in shape)
+    if not result or min(result) < 1 or any(n != m for n, m in zip(result, shape, strict=True)):
+        raise ValueError(f"{who}: expected a shape of positive integers, got {shape!r}.")
+    return result
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
