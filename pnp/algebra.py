@@ -215,6 +215,61 @@ class Scaled(LinearOperator):
         return f"{self.factor!r} * {self.operator!r}"
 
 
+class Weighted(LinearOperator):
+    """``W A`` with ``W`` a diagonal of positive weights, one per measurement: whitened data.
+
+    Shapes: ``weight`` like ``A.out_shape``.
+    """
+
+    def __init__(self, weight: Tensor, operator: LinearOperator) -> None:
+        super().__init__(
+            operator.in_shape,
+            operator.out_shape,
+            complex_in=operator.complex_in,
+            complex_out=operator.complex_out,
+            ndim=operator.ndim,
+        )
+        self.operator = operator
+        self.register_buffer("weight", weight)
+        self.weight: Tensor
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.weight * self.operator._forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.operator._adjoint(self.weight * y)
+
+    def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        gram = self.operator.row_gram
+        if gram is None:
+            raise NotImplementedError(f"{self!r} has no closed form.")
+        return r / (gram * self.weight.square() + rho)  # W A A^H W is diagonal
+
+    def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return r / self.weight.square()
+
+    @property
+    def solves_dual(self) -> bool:
+        return self.operator.row_gram is not None
+
+    @property
+    def solves_primal(self) -> bool:
+        return False
+
+    def observed(self) -> Tensor | None:
+        return self.operator.observed()
+
+    @property
+    def rows(self) -> int:
+        return self.operator.rows
+
+    def start(self, y: Tensor) -> Tensor:
+        return self.operator.start(y / self.weight)
+
+    def __repr__(self) -> str:
+        return f"weighted {self.operator!r}"
+
+
 class Composition(LinearOperator):
     """``A B``. Exact where the factors make it so: both circulant; rows of ``B`` or columns of ``A`` orthogonal."""
 

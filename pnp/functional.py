@@ -51,6 +51,13 @@ class Functional:
         """The copy one solve works on: ``self`` unless ``prox`` has a memory."""
         return self
 
+    def take(self, keep: Tensor) -> Functional:
+        """The copy for the images ``keep`` (indices) of a batch, once the others have finished; called on ``fresh`` copies.
+
+        A prior that remembers something per image keeps the rows ``keep`` of its memory.
+        """
+        return self
+
     def state_dict(self) -> dict[str, Any]:
         """The memory of a ``fresh`` copy, for checkpoints; empty without memory."""
         return {}

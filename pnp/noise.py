@@ -1,0 +1,66 @@
+"""The noise level of measured data, where it can be told from signal."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .data_terms import DataTerm
+from .images import ArrayLike
+from .linear_operator import LinearOperator
+
+PATCH = 8  # side of the patches; 64 eigenvalues leave enough of them to noise
+MAX_PATCHES = 1 << 16  # more do not change the covariance
+
+
+def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
+    """Standard deviation of white Gaussian noise in the data ``y`` of ``A``, one number per image; NaN where unknown.
+
+    The operator says what it can: a blur reads the frequencies that it destroys, operators whose data are a picture use
+    the smallest eigenvalues of the patch covariance. Where rows are random, noise and signal cannot be separated, and
+    the answer is NaN. The estimate is for independent noise; correlated noise is not recognised.
+
+    Shapes: ``y`` (..., *A.out_shape) of one image to a scalar, of a batch to (B,).
+    Units: those of ``y``; for complex data, of each part.
+    Raises: ValueError and TypeError as for any data of ``A``.
+    """
+    term = DataTerm(A, y)
+    per_item = A.noise_level(term.data)
+    if per_item is None:
+        levels = torch.full(term.data.shape[:1], math.nan, dtype=term.data.real.dtype, device=term.data.device)
+    else:  # channels share one level: the root of the mean variance
+        levels = per_item.reshape(term.data.shape[0], -1).square().mean(dim=1).sqrt()
+    batch = len(term.shape) > A.ndim + 1
+    return levels if batch else levels[0]
+
+
+@torch.no_grad()
+def patch_noise(image: Tensor) -> Tensor:
+    """Noise level of pictures from the spread of their patches: the eigenvalues that only noise fills.
+
+    Clean patches live near a subspace, so the smallest eigenvalues of the patch covariance all equal the noise variance;
+    the largest ones are dropped until mean and median of the rest agree.
+
+    Shapes: (..., H, W) to (...); NaN for pictures with fewer patches than eigenvalues.
+    Source: Chen, Zhu & Heng, *An Efficient Statistical Method for Image Noise Level Estimation*, 2015, alg. 1.
+    """
+    lead, (height, width) = image.shape[:-2], image.shape[-2:]
+    pictures = image.reshape(-1, 1, height, width).double()
+    side = PATCH if min(height, width) >= 4 * PATCH else PATCH // 2
+    count = (height - side + 1) * (width - side + 1)
+    if min(height, width) < side or count < 2 * side**2:
+        return image.new_full(lead, math.nan)
+    levels = []
+    for picture in pictures:
+        patches = torch.nn.functional.unfold(picture[None], side)[0]  # (side^2, count)
+        patches = patches[:, :: max(1, count // MAX_PATCHES)]
+        eigenvalues = torch.linalg.eigvalsh(torch.cov(patches)).clamp_min(0)  # ascending
+        sums = eigenvalues.cumsum(0)
+        ranks = torch.arange(1, len(eigenvalues) + 1, device=image.device)
+        means = sums / ranks
+        medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
+        agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
+        levels.append(means[agree[-1]].sqrt())
+    return torch.stack(levels).reshape(lead).to(image.dtype)

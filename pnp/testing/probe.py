@@ -1,0 +1,61 @@
+"""What an operator law looks at: an operator with reproducible random images and data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """An operator, the seed of its random images and data, their leading (batch) dimensions and their real dtype.
+
+    ``complex_values`` also feeds complex images and data to a real operator, which acts on both parts.
+    """
+
+    operator: LinearOperator
+    seed: int = 0
+    lead: tuple[int, ...] = ()
+    dtype: torch.dtype | None = None
+    complex_values: bool = False
+
+    @property
+    def real(self) -> torch.dtype:
+        """The real dtype in use: the operator's own unless given."""
+        return self.dtype or self.operator.dtype.to_real()
+
+    @property
+    def tol(self) -> float:
+        """Relative rounding error allowed to one forward or adjoint."""
+        return 1e-12 if self.real == torch.float64 else 1e-5 if self.real == torch.float32 else 5e-2
+
+    @property
+    def solve_tol(self) -> float:
+        """Relative error allowed to one regularised solve."""
+        return 1e-9 if self.real == torch.float64 else 1e-5 if self.real == torch.float32 else 5e-2
+
+    def image(self, k: int = 0) -> Tensor:
+        """The ``k``-th random image, of the field that the operator's images are from."""
+        A = self.operator
+        mixed = self.complex_values and not A.complex_out  # a real operator with real data takes complex images by parts
+        return self._random(A.in_shape, 2 * k, A.complex_in or mixed)
+
+    def data(self, k: int = 0) -> Tensor:
+        """The ``k``-th random data, of the field that the operator's data are from."""
+        A = self.operator
+        return self._random(A.out_shape, 2 * k + 1, A.complex_out or (self.complex_values and not A.complex_in))
+
+    def observed(self, y: Tensor) -> Tensor:
+        """``y`` with the entries that do not count set to zero."""
+        mark = self.operator.observed()
+        return y if mark is None else torch.where(mark, y, 0)
+
+    def _random(self, shape: tuple[int, ...], stream: int, complex_: bool) -> Tensor:
+        generator = torch.Generator().manual_seed(1000 * self.seed + stream)
+        dtype = torch.complex128 if complex_ else torch.float64
+        x = torch.randn(*self.lead, *shape, generator=generator, dtype=dtype)
+        return x.to(self.operator.device, self.real.to_complex() if complex_ else self.real)
