@@ -22,7 +22,7 @@ def shapes_and_kinds_are_kept(p: Probe) -> Finding:
     cases = [
         ("forward", A.forward(x), A.out_shape, A.complex_out or complex_x and not A.complex_in),
         ("adjoint", A.adjoint(y), A.in_shape, A.complex_in or complex_y and not A.complex_out),
-        ("tikhonov", A.tikhonov(y, _rho(p), x), A.in_shape, complex_x or A.complex_in or complex_y and not A.complex_out),
+        ("tikhonov", A.tikhonov(y, p.rho, x), A.in_shape, complex_x or A.complex_in or complex_y and not A.complex_out),
         ("start", A.start(y), A.in_shape, A.complex_in or complex_y and not A.complex_out),
     ]
     wrong = []
@@ -84,7 +84,7 @@ def batch_equals_loop(p: Probe) -> Finding:
     """Each item of a batch is treated as if it were alone, by forward, adjoint and the solve (one ``rho`` an item)."""
     A, p = p.operator, p if len(p.lead) else _with_lead(p, (2,))
     x, y, v = p.image(), p.data(), p.image(1)
-    rho = _rho(p) * torch.linspace(0.5, 2.0, p.lead[0], dtype=p.real, device=x.device)
+    rho = p.rho * torch.linspace(0.5, 2.0, p.lead[0], dtype=p.real, device=x.device)
     rho = rho.reshape(-1, *(1,) * (x.ndim - 1))
     maps: list[tuple[str, float, Callable[[int | slice], Tensor]]] = [
         ("forward", p.tol, lambda i: A.forward(x[i])),
@@ -111,7 +111,7 @@ def input_is_untouched(p: Probe) -> Finding:
     calls: list[tuple[str, Callable[[], Tensor]]] = [
         ("forward", lambda: A.forward(x)),
         ("adjoint", lambda: A.adjoint(y)),
-        ("tikhonov", lambda: A.tikhonov(y, _rho(p), x)),
+        ("tikhonov", lambda: A.tikhonov(y, p.rho, x)),
     ]
     for method, call in calls:
         call()
@@ -128,9 +128,9 @@ def calls_are_repeatable(p: Probe) -> Finding:
     A = p.operator
     x, y = p.image(), p.data()
     state = {name: tensor.clone() for name, tensor in A.state_dict().items()}
-    first = A.forward(x), A.adjoint(y), A.tikhonov(y, _rho(p), x)
-    A.forward(p.image(1)), A.adjoint(p.data(1)), A.tikhonov(p.data(1), 3 * _rho(p), p.image(1))
-    again = A.forward(x), A.adjoint(y), A.tikhonov(y, _rho(p), x)
+    first = A.forward(x), A.adjoint(y), A.tikhonov(y, p.rho, x)
+    A.forward(p.image(1)), A.adjoint(p.data(1)), A.tikhonov(p.data(1), 3 * p.rho, p.image(1))
+    again = A.forward(x), A.adjoint(y), A.tikhonov(y, p.rho, x)
     error = 0.0
     for a, b in zip(first, again, strict=True):
         error = _worst(error, relative(a - b, a))
@@ -179,7 +179,7 @@ def unobserved_entries_are_ignored(p: Probe) -> Finding:
     holes = torch.where(mark, y, math.nan)
     error = relative(torch.where(mark, 0, A.forward(p.image())), 1.0)
     error = _worst(error, abs(A.rows - int(mark.sum())))
-    for f in (A.adjoint, lambda data: A.tikhonov(data, _rho(p)), A.start):
+    for f in (A.adjoint, lambda data: A.tikhonov(data, p.rho), A.start):
         expected = f(y)
         error = _worst(error, relative(f(holes) - expected, expected))
     return Finding("unobserved entries", error, p.tol)
@@ -225,17 +225,13 @@ def _inner(p: Probe, a: Tensor, b: Tensor) -> Tensor:
     return value.real if p.operator.complex_in != p.operator.complex_out else value
 
 
-def _rho(p: Probe) -> float:
-    return 0.1 * (p.operator.norm() ** 2 or 1.0)
-
-
 def _with_lead(p: Probe, lead: tuple[int, ...]) -> Probe:
     return Probe(p.operator, p.seed, lead, p.dtype, p.complex_values)
 
 
 def _worst(a: float, b: float) -> float:
     """The larger of two errors; NaN is larger than anything."""
-    return b if not b <= a else a
+    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
 
 
 def _kind(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> str:

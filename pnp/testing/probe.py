@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor
@@ -37,6 +38,16 @@ class Probe:
     def solve_tol(self) -> float:
         """Relative error allowed to one regularised solve."""
         return 1e-9 if self.real == torch.float64 else 1e-5 if self.real == torch.float32 else 5e-2
+
+    @functools.cached_property
+    def norm(self) -> float:
+        """The operator's norm, computed once."""
+        return self.operator.norm()
+
+    @property
+    def rho(self) -> float:
+        """A middling penalty for one solve, on the operator's own scale."""
+        return 0.1 * (self.norm**2 or 1.0)
 
     def image(self, k: int = 0) -> Tensor:
         """The ``k``-th random image, of the field that the operator's images are from."""

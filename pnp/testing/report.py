@@ -63,7 +63,7 @@ class Report:
     def __str__(self) -> str:
         width = max((len(finding.law) for finding in self.findings), default=0)
         rows = [
-            f"{finding.law:<{width}}  {_verdict(finding):<7}  {_numbers(finding):<19}  {finding.note}".rstrip()
+            f"{finding.law:<{width}}  {_verdict(finding):<7}  {_numbers(finding):<19}  {finding.note * (finding.skipped or not finding.ok)}".rstrip()
             for finding in self.findings
         ]
         head = f"{self.subject}: {'all laws hold' if self.ok else f'{len(self.failures)} laws broken'}"

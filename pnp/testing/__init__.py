@@ -1,0 +1,11 @@
+"""Laws that every operator and prior obeys, for your own test-suite.
+
+``check_operator(A)`` and ``check_prior(prior)`` apply them all and name every broken one; ``images()`` and
+``compositions(atoms, depth)`` are hypothesis strategies for property tests.
+"""
+
+from .operator_check import check_operator
+from .report import Finding, Report
+from .strategies import compositions, images
+
+__all__ = ["Finding", "Report", "check_operator", "compositions", "images"]

@@ -1,0 +1,134 @@
+"""The laws of what an operator states about itself: its norm, its facts, its regularised solve, its dense matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .operator_laws import TINY, _worst
+from .probe import Probe
+from .report import Finding, relative
+
+SMALL = 1 << 12  # unknowns up to which an iterative solve is cheap at any penalty
+
+
+def norm_bounds_the_operator(p: Probe) -> Finding:
+    """``norm()`` is the largest singular value: no image is amplified more, and one is amplified that much."""
+    A = p.operator
+    norm, x = p.norm, p.image()
+    reached = 0.0
+    for _ in range(30):  # power iteration: an estimate from below
+        x = x / x.abs().norm()
+        Ax = A.forward(x)
+        reached = max(reached, float(Ax.abs().norm()))
+        x = A.adjoint(Ax)
+        if not float(x.abs().norm()) > 0:
+            break
+    note = f"norm() says {norm:.6g}, a power iteration reaches {reached:.6g}"
+    above = reached - norm * (1 + 1e-4) if norm or reached > p.tol else 0.0
+    below = 0.8 * norm - reached  # a loose estimate: the iteration may not have converged
+    return Finding("norm", _worst(max(above, 0.0), max(below, 0.0)), p.tol * norm, note)
+
+
+def tikhonov_solves_its_normal_equations(p: Probe) -> Finding:
+    """``A^H (A x - y) + rho (x - v) = 0``, for ``rho`` from 1e-8 to 1e4 of ``||A||^2``, with and without ``v``."""
+    A = p.operator
+    exact = "CG" not in A.route()
+    power = p.norm ** 2 or 1.0
+    y = p.observed(p.data())
+    worst = Finding("normal equations", 0.0, p.solve_tol)
+    for exponent in (-8, -4, -2, 0, 4) if exact or A.columns <= SMALL else (-2, 0):
+        rho = power * 10.0**exponent
+        for v in (None, p.image(1)):
+            x = A.tikhonov(y, rho, 0.0 if v is None else v, tol=None if exact else 1e-10)
+            away = x if v is None else x - v
+            gradient = A.adjoint(p.observed(A.forward(x) - y)) + rho * away
+            scale = A.adjoint(y).abs().norm() + power * x.abs().norm() + (0 if v is None else rho * v.abs().norm())
+            error = relative(gradient, float(scale))
+            if not error <= worst.error:
+                note = f"rho = 1e{exponent} ||A||^2, {'without' if v is None else 'with'} v, {A.route()}"
+                worst = Finding("normal equations", error, p.solve_tol, note)
+    return worst
+
+
+def facts_are_true(p: Probe) -> Finding:
+    """``A A^H = row_gram``, ``A^H A = column_gram``, ``A`` = the convolution of ``spectrum()``, and the constant row."""
+    A = p.operator
+    x, y = p.image(), p.data()
+    Ax, AAhy = A.forward(x), A.forward(A.adjoint(y))
+    claims: list[tuple[str, float]] = []
+    if A.row_gram is not None:
+        claims.append((f"row_gram = {A.row_gram:g}", relative(AAhy - A.row_gram * y, p.norm * Ax.abs().norm(), y)))
+    if A.column_gram is not None:
+        claims.append((f"column_gram = {A.column_gram:g}", relative(A.adjoint(Ax) - A.column_gram * x, x)))
+    if (h := A.spectrum()) is not None and not x.is_complex():
+        axes = tuple(range(-A.ndim, 0))
+        h = h.to(p.real.to_complex())
+        expected = torch.fft.irfftn(h * torch.fft.rfftn(x, dim=axes), s=x.shape[-A.ndim :], dim=axes)
+        claims.append(("spectrum()", relative(Ax - expected, Ax)))
+    if (k := A.constant_row) is not None:
+        unit = torch.zeros(A.out_shape, dtype=y.dtype, device=y.device)
+        unit.view(-1)[k] = 1
+        row = A.adjoint(unit)
+        claims.append((f"constant_row = {k}", relative(row - row.mean(), row)))
+    if not claims:
+        return Finding("stated facts", note="none stated", skipped=True)
+    fact, error = max(claims, key=lambda claim: math.inf if math.isnan(claim[1]) else claim[1])
+    return Finding("stated facts", error, 10 * p.tol, f"{fact} is not true")
+
+
+def stated_solves_invert_their_gram(p: Probe) -> Finding:
+    """Where a closed form is claimed, ``_solve_dual`` inverts ``A A^H + rho`` and ``_solve_primal`` ``A^H A + rho``."""
+    A = p.operator
+    sides: list[tuple[str, bool, Tensor, Callable[[Tensor, float], Tensor], Callable[[Tensor], Tensor]]] = [
+        ("_solve_dual", A.solves_dual, p.observed(p.data()), A._solve_dual, lambda w: A.forward(A.adjoint(w))),
+        ("_solve_primal", A.solves_primal, p.image(), A._solve_primal, lambda x: A.adjoint(A.forward(x))),
+    ]
+    power = p.norm ** 2 or 1.0
+    worst = Finding("stated solves", 0.0, p.solve_tol)
+    if not (A.solves_dual or A.solves_primal):
+        return Finding("stated solves", note="no closed form claimed", skipped=True)
+    for method, claimed, r, solve, gram in sides:
+        if not claimed:
+            continue
+        for exponent in (-4, 0):
+            rho = power * 10.0**exponent
+            w = solve(r, rho)
+            error = relative(gram(w) + rho * w - r, r, power * w.abs().norm().item())
+            if not error <= worst.error:
+                worst = Finding("stated solves", error, p.solve_tol, f"{method} at rho = 1e{exponent} ||A||^2")
+    return worst
+
+
+def dense_matrix_agrees(p: Probe) -> Finding:
+    """On tiny shapes ``to_dense()`` is the matrix of forward, its conjugate transpose that of adjoint; norm and solve agree."""
+    A = p.operator
+    rows, columns = math.prod(A.out_shape), math.prod(A.in_shape)
+    if rows * columns > TINY or A.complex_in and not A.complex_out:
+        why = "more than 2^14 entries" if rows * columns > TINY else "linear over the reals only: no complex matrix"
+        return Finding("dense matrix", note=why, skipped=True)
+    single = Probe(A, p.seed, (), p.dtype)
+    x, y, v = single.image(), single.observed(single.data()), single.image(1)
+    D = A.to_dense()
+    coarse = torch.finfo(D.real.dtype).eps > torch.finfo(p.real).eps  # without buffers it is in torch's default dtype
+    D, x, y, v = (t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (D, x.flatten(), y.flatten(), v.flatten()))
+    Ax, Ahy = A.forward(single.image()).flatten(), A.adjoint(single.observed(single.data())).flatten()
+    if A.complex_out and not A.complex_in:  # over the reals: real and imaginary parts stacked
+        D, y, Ax = torch.cat([D.real, D.imag]), torch.cat([y.real, y.imag]), torch.cat([Ax.real, Ax.imag])
+    tol = 1e-5 if coarse else p.tol
+    norm = float(torch.linalg.matrix_norm(D, 2))
+    rho = 0.1 * norm**2 or 1.0
+    gram = D.mH @ D + rho * torch.eye(columns, dtype=D.dtype, device=D.device)
+    solution = torch.linalg.solve(gram, D.mH @ y + rho * v)
+    solved = A.tikhonov(single.observed(single.data()), rho, single.image(1), tol=1e-10).flatten()
+    checks = [
+        ("forward", relative(Ax - D @ x, norm * x.norm().item()), tol),
+        ("adjoint", relative(Ahy - D.mH @ y, norm * y.norm().item()), tol),
+        ("norm()", relative(torch.tensor(p.norm - norm), norm), 1e-3),
+        ("tikhonov", relative(solved - solution, solution), max(10 * p.solve_tol, tol)),
+    ]
+    what, error, bound = max(checks, key=lambda check: math.inf if math.isnan(check[1]) else check[1] / check[2])
+    return Finding("dense matrix", error, bound, f"{what} differs from the matrix of to_dense()")

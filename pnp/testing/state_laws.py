@@ -1,0 +1,83 @@
+"""The laws of an operator as a ``torch.nn.Module``: state_dict, pickle, and the change of precision."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import pickle
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+from .operator_laws import _worst
+from .probe import Probe
+from .report import Finding, relative
+
+
+def state_dict_restores(p: Probe) -> Finding:
+    """Loading a state gives the operator of that state, also after another state was loaded and used (no stale cache)."""
+    A = p.operator
+    if held := held_callables(A):
+        return Finding("state_dict", note=f"it holds {held}", skipped=True)
+    twin = copy.deepcopy(A)
+    doubled = {k: 2 * v if v.is_floating_point() else v for k, v in A.state_dict().items()}
+    twin.load_state_dict(doubled)
+    _outputs(p, twin)
+    twin.load_state_dict(A.state_dict())
+    return Finding("state_dict", _difference(_outputs(p, A), _outputs(p, twin)), p.solve_tol, "the old state comes through")
+
+
+def pickle_restores(p: Probe) -> Finding:
+    """A pickled and restored operator computes the same."""
+    A = p.operator
+    if held := held_callables(A):
+        return Finding("pickle", note=f"it holds {held}", skipped=True)
+    if "<locals>" in type(A).__qualname__:
+        return Finding("pickle", note="its class is defined inside a function", skipped=True)
+    before = _outputs(p, A)
+    restored = pickle.loads(pickle.dumps(A))
+    return Finding("pickle", _difference(before, _outputs(p, restored)), p.tol)
+
+
+def converts_to_double(p: Probe) -> Finding:
+    """``.double()`` and ``.to(float64)`` give the same operator, in float64, close to the original."""
+    A = p.operator
+    if held := held_callables(A):
+        return Finding("to float64", note=f"it holds {held}, whose precision is their own", skipped=True)
+    before = _outputs(p, A)  # also fills the caches that a conversion must not leave behind
+    single = A.dtype.to_real() == torch.float32 and bool([*A.buffers(), *A.parameters()])
+    wide = Probe(A, p.seed, p.lead, torch.float64, p.complex_values)
+    by_name, by_dtype = copy.deepcopy(A).double(), copy.deepcopy(A).to(torch.float64)
+    results, others = _outputs(wide, by_name), _outputs(wide, by_dtype)
+    if any(r.real.dtype != torch.float64 for r in [*results, *others]):
+        return Finding("to float64", math.inf, 0.0, "results are not in float64")
+    if (apart := _difference(results, others)) > 1e-12:
+        return Finding("to float64", apart, 1e-12, ".double() and .to(torch.float64) differ")
+    tol = 1e-4 if single or p.real == torch.float32 else 1e-12
+    return Finding("to float64", _difference(results, before), tol, "the converted operator is another one")
+
+
+def held_callables(A: LinearOperator) -> str:
+    """The attribute name of a function that the operator or a part of it holds; empty if there is none."""
+    for module in A.modules():
+        for name, value in vars(module).items():
+            if any(inspect.isroutine(v) for v in (value if isinstance(value, list | tuple) else [value])):
+                return f"a function ({name})"
+    return ""
+
+
+def _outputs(p: Probe, A: LinearOperator) -> list[Tensor]:
+    """What the operator computes, with images drawn once in float64 so that precisions can be compared."""
+    q = Probe(A, p.seed, p.lead, p.real, p.complex_values)
+    x, y = q.image(), q.data()
+    return [A.forward(x), A.adjoint(y), A.tikhonov(y, p.rho, x, tol=1e-10)]
+
+
+def _difference(results: list[Tensor], others: list[Tensor]) -> float:
+    error = 0.0
+    for a, b in zip(results, others, strict=True):
+        error = _worst(error, relative(a - b, b))
+    return error

@@ -1,0 +1,57 @@
+"""Every law of pnp.testing, applied to every operator of the market and to random compositions of them."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import OPERATORS, operators
+
+from pnp.testing import compositions
+from pnp.testing.operator_check import OPERATOR_LAWS, apply_law
+
+seeds = st.integers(0, 999)
+names = [entry.name for entry in OPERATORS]
+each_law = pytest.mark.parametrize("law", OPERATOR_LAWS, ids=lambda law: law.__name__)
+each_entry = pytest.mark.parametrize("name", names)
+
+
+def holds(law, A, **how):
+    finding = apply_law(law, A, **how)
+    assert finding.ok, f"{A!r} breaks {finding}"
+
+
+@each_entry
+@each_law
+@given(data=st.data(), seed=seeds)
+@settings(max_examples=6, deadline=None)
+def test_law_in_float64(law, name, data, seed):
+    A = data.draw(operators(name=name, dtype=torch.float64))
+    holds(law, A, seed=seed, dtype=torch.float64)
+
+
+@each_entry
+@each_law
+@given(data=st.data(), seed=seeds)
+@settings(max_examples=3, deadline=None)
+def test_law_in_float32(law, name, data, seed):
+    A = data.draw(operators(name=name, dtype=torch.float32))
+    holds(law, A, seed=seed, dtype=torch.float32)
+
+
+@each_entry
+@given(data=st.data(), seed=seeds)
+@settings(max_examples=4, deadline=None)
+def test_maps_obey_the_laws_on_complex_images(name, data, seed):
+    """A real operator acts on the real and the imaginary part."""
+    A = data.draw(operators(name=name, dtype=torch.float64))
+    for law in OPERATOR_LAWS:
+        holds(law, A, seed=seed, dtype=torch.float64, complex_values=True)
+
+
+@given(data=st.data(), height=st.integers(4, 6), width=st.integers(4, 6), seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_compositions_obey_every_law(data, height, width, seed):
+    """Products, sums, multiples, adjoints and stacks of the market, three deep."""
+    A = data.draw(compositions(operators(shape=(height, width)), depth=3))
+    for law in OPERATOR_LAWS:
+        holds(law, A, seed=seed, dtype=torch.float64)
