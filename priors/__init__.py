@@ -1,8 +1,9 @@
 """Catalogue of priors."""
 
+from .bm3d import BM3D
 from .box import Box
 from .nlm import NLM
 from .tikhonov import Tikhonov
 from .tv import TV
 
-__all__ = ["NLM", "TV", "Box", "Tikhonov"]
+__all__ = ["BM3D", "NLM", "TV", "Box", "Tikhonov"]

@@ -1,0 +1,277 @@
+"""BM3D's two steps on the CPU with compiled kernels: bands of rows, plain threads, bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .settings import Groups
+from .transforms import biorthogonal, cosine, kaiser, synthesis
+
+Floats = npt.NDArray[np.float32]
+Run = Callable[[Iterable[Callable[[], None]]], None]
+
+CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
+BAND = 4 * CHUNK  # reference rows whose coefficients are held at a time
+
+
+class NumbaBackend:
+    """Block matching and collaborative filtering by the compiled kernels, on ``torch.get_num_threads()`` threads.
+
+    The results are the same to the last bit on any number of threads.
+    """
+
+    def __init__(self) -> None:
+        from . import numba_kernels
+
+        _announce(numba_kernels)
+        self.kernels = numba_kernels
+        self.threads = torch.get_num_threads()
+        self.order = _search_order(numba_kernels.REACH, numba_kernels.LANES)
+
+    def match(self, images: Tensor, limits: Tensor, size: int) -> Groups:
+        """The ``size`` nearest blocks of every reference. Shapes: images (B, H, W), limits (B,) summed over a block."""
+        batch, height, width = images.shape
+        shape = batch, (height - 8) // 3 + 1, (width - 8) // 3 + 1
+        numbers, counts = np.empty((*shape, size), np.int16), np.empty(shape, np.int16)
+        tasks = [
+            task
+            for i, limit in enumerate(limits.tolist())
+            for task in self._match_tasks(
+                images[i].numpy(), limit, numbers[i], counts[i]
+            )
+        ]
+        self._parallel(tasks)
+        return Groups(torch.from_numpy(numbers), torch.from_numpy(counts))
+
+    def hard_threshold(
+        self, noisy: Tensor, groups: Groups, thresholds: Tensor
+    ) -> Tensor:
+        """Collaborative hard thresholding. Shapes: noisy (B, C, H, W), thresholds (B,)."""
+        return self._filter(noisy, None, groups, thresholds, biorthogonal())
+
+    def wiener(
+        self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor
+    ) -> Tensor:
+        """Collaborative empirical Wiener filter. Shapes: noisy and pilot (B, C, H, W), variances (B,)."""
+        return self._filter(noisy, pilot, groups, variances, cosine())
+
+    def _match_tasks(
+        self,
+        image: Floats,
+        limit: float,
+        numbers: npt.NDArray[np.int16],
+        counts: npt.NDArray[np.int16],
+    ) -> Iterable[Callable[[], None]]:
+        kernels = self.kernels
+        rows, columns = counts.shape
+        extra = 2 * kernels.MARGIN + 2
+        tile = 240  # reference columns: a pass of CHUNK rows stays within SPAN cells
+        for left in range(0, columns, tile):
+            across = min(tile, columns - left)
+            stride = across + extra
+            padded = np.full(
+                (3 * (rows + extra + 2), 3 * stride), kernels.OUTSIDE, np.float32
+            )
+            margin = 3 * kernels.MARGIN
+            first, last = (
+                max(3 * left - margin, 0),
+                min(3 * (left + stride) - margin, image.shape[1]),
+            )
+            at = first - 3 * left + margin
+            padded[margin : margin + image.shape[0], at : at + last - first] = image[
+                :, first:last
+            ]
+            planes = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(
+                1, 3, 0, 2
+            )
+            planes = np.ascontiguousarray(planes).reshape(9, rows + extra + 2, stride)
+            for top in range(0, rows, CHUNK):
+                bottom = min(top + CHUNK, rows)
+                yield partial(
+                    kernels.match,
+                    planes,
+                    self.order,
+                    top,
+                    bottom,
+                    left,
+                    across,
+                    np.float32(limit),
+                    numbers,
+                    counts,
+                )
+
+    def _filter(
+        self,
+        noisy: Tensor,
+        pilot: Tensor | None,
+        groups: Groups,
+        levels: Tensor,
+        analysis: npt.NDArray[np.float64],
+    ) -> Tensor:
+        estimate = np.empty(noisy.shape, np.float32)
+        window = kaiser()
+        matrices = [
+            np.ascontiguousarray(m, np.float32)
+            for m in (analysis, synthesis(analysis, window), window)
+        ]
+        channels = [
+            (
+                noisy[i, c].numpy(),
+                None if pilot is None else pilot[i, c].numpy(),
+                groups.numbers[i].numpy(),
+                groups.counts[i].numpy(),
+                level,
+                matrices,
+                estimate[i, c],
+            )
+            for i, level in enumerate(levels.tolist())
+            for c in range(noisy.shape[1])
+        ]
+        if (
+            len(channels) >= self.threads
+        ):  # one channel a thread; otherwise the rows of a channel are shared
+            self._parallel(
+                [
+                    partial(self._filter_channel, *channel, _serial)
+                    for channel in channels
+                ]
+            )
+        else:
+            for channel in channels:
+                self._filter_channel(*channel, self._parallel)
+        return torch.from_numpy(estimate)
+
+    def _filter_channel(
+        self,
+        noisy: Floats,
+        pilot: Floats | None,
+        numbers: npt.NDArray[np.int16],
+        counts: npt.NDArray[np.int16],
+        level: float,
+        matrices: list[Floats],
+        estimate: Floats,
+        run: Run,
+    ) -> None:
+        """Filter one channel in bands: what a band adds to rows of the next is carried over."""
+        kernels, reach = self.kernels, self.kernels.REACH
+        analysis, inverse, window = matrices
+        height, width = noisy.shape
+        down, across = height - 7, width - 7
+        references = len(counts)
+        span = 3 * (min(BAND, references) - 1) + 2 * reach + 1
+        images = [noisy] if pilot is None else [noisy, pilot]
+        tables = [np.empty((span * across, 64), np.float32) for _ in images]
+        total, weights = (
+            np.zeros((span * across, 64), np.float32),
+            np.zeros(span * across, np.float32),
+        )
+        denominator = np.zeros_like(estimate)
+        estimate[:] = 0
+        start = 0
+        group = kernels.hard_threshold if pilot is None else kernels.wiener
+        for top in range(0, references, BAND):
+            bottom = min(top + BAND, references)
+            origin = 3 * top - reach
+            if top:
+                shift = 3 * BAND * across
+                for sums in (total, weights):
+                    sums[: len(sums) - shift] = sums[shift:]
+                    sums[len(sums) - shift :] = 0
+            first, last = max(origin, 0), min(3 * (bottom - 1) + reach + 1, down)
+            run(
+                [
+                    partial(kernels.tabulate, image, analysis, a, b, origin, table)
+                    for image, table in zip(images, tables, strict=True)
+                    for a, b in _split(first, last, 3 * CHUNK)
+                ]
+            )
+            tasks: list[Callable[[], None]] = [
+                partial(
+                    group,
+                    *tables,
+                    numbers,
+                    counts,
+                    a,
+                    b,
+                    origin,
+                    across,
+                    np.float32(level),
+                    total,
+                    weights,
+                )
+                for a, b in _split(top, bottom, CHUNK)
+            ]
+            run(tasks[0::2])
+            run(tasks[1::2])
+            done = down if bottom == references else 3 * bottom - reach
+            run(
+                [
+                    partial(
+                        kernels.aggregate,
+                        total,
+                        weights,
+                        inverse,
+                        window,
+                        start,
+                        done,
+                        origin,
+                        a,
+                        b,
+                        estimate,
+                        denominator,
+                    )
+                    for a, b in _split(
+                        start, done + 7, -(-(done + 7 - start) // self.threads)
+                    )
+                ]
+            )
+            start = done
+        estimate /= denominator
+
+    def _parallel(self, tasks: Iterable[Callable[[], None]]) -> None:
+        tasks = list(tasks)
+        if self.threads == 1 or len(tasks) == 1:
+            return _serial(tasks)
+        with ThreadPoolExecutor(self.threads) as pool:
+            for done in [pool.submit(task) for task in tasks]:
+                done.result()
+
+
+def _serial(tasks: Iterable[Callable[[], None]]) -> None:
+    for task in tasks:
+        task()
+
+
+def _split(first: int, last: int, size: int) -> list[tuple[int, int]]:
+    return [(a, min(a + size, last)) for a in range(first, last, max(size, 1))]
+
+
+def _search_order(reach: int, lanes: int) -> npt.NDArray[np.int32]:
+    """First displacements (dy, dx) of the matching passes, from the centre outwards so that bounds tighten early."""
+    starts = [-reach + phase + 3 * half for phase in range(3) for half in (0, lanes)]
+    passes = [(dy, dx) for dy in range(-reach, reach + 1) for dx in starts]
+    return np.array(
+        sorted(passes, key=lambda p: p[0] ** 2 + (p[1] + 3 * lanes // 2) ** 2), np.int32
+    )
+
+
+def _announce(kernels: Any) -> None:
+    """Say once that the kernels are about to be compiled, when no earlier run left them in Numba's cache."""
+    from pathlib import Path
+
+    if kernels.match.signatures or any(
+        Path(kernels.match.stats.cache_path).glob("numba_kernels.match-*.nbi")
+    ):
+        return
+    logging.getLogger("pnp").info(
+        "BM3D: compiling its kernels (about ten seconds, once; Numba keeps them on disk)."
+    )
