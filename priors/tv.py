@@ -47,6 +47,7 @@ class TV(Functional):
         isotropic: bool = True,
         ndim: int = 2,
         bounds: tuple[float, float] | None = None,
+        backend: str = "auto",
     ) -> None:
         if isinstance(weight, str):
             if weight != "auto":
@@ -59,6 +60,9 @@ class TV(Functional):
             raise ValueError(f"TV: ndim must be 1, 2 or 3, got {ndim!r}.")
         if bounds is not None and not bounds[0] <= bounds[1]:
             raise ValueError(f"TV: bounds must be (lo, hi) with lo <= hi, got {bounds!r}.")
+        if backend not in ("auto", "numba", "torch"):
+            raise ValueError(f"TV: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
+        self.backend = backend
         self.weight, self.coupled, self.gap = weight, coupled, gap
         self.isotropic, self.ndim, self.bounds = isotropic, ndim, bounds
         self.geometry = Geometry(isotropic, coupled, bounds)
@@ -77,6 +81,7 @@ class TV(Functional):
                 self._dual,
                 self.gap,
                 self.geometry,
+                self.backend,
             )
         if self._remembers:
             self._dual, self.certificate = dual, reached

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 MAX_ITERATIONS = 20_000  # beyond any gap that floats resolve; a gap of 1e-5 takes some 500
+CACHED = 2**17  # numbers of an image that a CPU works on at a time: what it keeps near the core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,104 +39,139 @@ def adjoint_difference(p: Tensor, ndim: int) -> Tensor:
 
 def variation(x: Tensor, ndim: int, geometry: Geometry) -> Tensor:
     """Total variation of each image. Shapes: (..., C, *S) to (...)."""
-    axes = [-ndim - 2] * geometry.isotropic + [-ndim - 1] * geometry.coupled
-    steps = difference(x, ndim)
-    norms = torch.linalg.vector_norm(steps, dim=axes) if axes else steps.abs()
-    return norms.flatten(x.ndim - ndim - 1).sum(dim=-1)
+    return _norms(difference(x, ndim), ndim, geometry).flatten(x.ndim - ndim - 1).sum(dim=-1)
 
 
 def minimise(
-    v: Tensor, strength: Tensor, start: Tensor | None, gap: float, geometry: Geometry
+    v: Tensor, strength: Tensor, start: Tensor | None, gap: float, geometry: Geometry, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``x = argmin strength TV(x) + 1/2 ||x - v||^2``, its dual p (norms <= 1) and the relative gaps reached.
 
-    With ``w = v / strength`` the iteration ``p <- project(q + D(w - D^T q) / L)`` knows no strength. An image whose
-    gap is small enough leaves the batch at once: its result depends on no other.
+    With ``w = v / strength`` the iteration ``p <- project(q + D(w - D^T q) / L)`` knows no strength.
     Shapes: v (B, C, *S), strength (B, 1, ...), p (B, ndim, C, *S), gaps (B,).
     """
-    ndim = v.ndim - 2
-    shape = (v.shape[0], ndim, *v.shape[1:])
-    matches = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
-    dual = start.clone() if matches and start is not None else v.new_zeros(shape)
+    if not geometry.coupled:  # each channel is an image of its own
+        count, channels = v.shape[:2]
+        apart = dataclasses.replace(geometry, coupled=True)
+        single = v.flatten(0, 1).unsqueeze(1)
+        each = strength.expand(count, channels, *strength.shape[2:]).flatten(0, 1).unsqueeze(1)
+        x, dual, gaps = minimise(single, each, start, gap, apart, backend)
+        return x.reshape(v.shape), dual, gaps.reshape(count, channels).amax(dim=1)
+    shape = (v.shape[0], v.ndim - 2, *v.shape[1:])
+    fits = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
+    dual = start.clone() if start is not None and fits else v.new_zeros(shape)
     positive = strength.clamp_min(torch.finfo(v.dtype).tiny ** 0.5)  # strength 0 returns v below
     mean = v.mean(dim=tuple(range(1, v.ndim)), keepdim=True)  # taken off for the sake of float32
-    reached = _descend((v - mean) / positive, dual, _scaled(geometry.bounds, mean, positive), gap, geometry)
-    x = torch.where(strength > 0, v - strength * adjoint_difference(dual, ndim), v)
-    return x if geometry.bounds is None else x.clamp(*geometry.bounds), dual, reached
+    lo, hi = geometry.bounds if geometry.bounds is not None else (-math.inf, math.inf)
+    arguments = ((v - mean) / positive, dual, (lo - mean) / positive, (hi - mean) / positive)
+    target = max(gap, 16 * torch.finfo(v.dtype).eps)  # rounding hides smaller gaps
+    reached = (_compiled if _use_compiled(v, backend) else _in_pieces)(*arguments, target, geometry)
+    x = torch.where(strength > 0, v - strength * adjoint_difference(dual, v.ndim - 2), v)
+    return x if geometry.bounds is None else x.clamp(lo, hi), dual, reached
 
 
-def _scaled(bounds: tuple[float, float] | None, mean: Tensor, strength: Tensor) -> tuple[Tensor, Tensor] | None:
-    return None if bounds is None else ((bounds[0] - mean) / strength, (bounds[1] - mean) / strength)
+def _use_compiled(v: Tensor, backend: str) -> bool:
+    if backend == "auto":
+        return v.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+    return backend == "numba"
 
 
-def _descend(w: Tensor, dual: Tensor, limits: tuple[Tensor, Tensor] | None, gap: float, geometry: Geometry) -> Tensor:
-    """Improve ``dual`` in place until every image's relative gap is below ``gap``; return the gaps."""
-    ndim = w.ndim - 2
-    target = max(gap, 16 * torch.finfo(w.dtype).eps)  # rounding hides smaller gaps
+def _compiled(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
+    from .tv_compiled import descend
+
+    volumes = w.reshape(*w.shape[:2], *(1,) * (5 - w.ndim), *w.shape[2:]).contiguous().numpy()
+    duals = dual.reshape(*dual.shape[:3], *volumes.shape[2:]).numpy()  # a view: written in place
+    limits = torch.cat([lo, hi], dim=1).flatten(1).tolist()
+
+    def one(index: int) -> float:
+        return descend(
+            volumes[index], duals[index], *limits[index], geometry.bounds is not None, target,
+            geometry.isotropic, MAX_ITERATIONS,
+        )  # fmt: skip
+
+    workers = min(torch.get_num_threads(), w.shape[0])
+    if workers == 1:
+        return w.new_tensor([one(index) for index in range(w.shape[0])])
+    with ThreadPoolExecutor(workers) as pool:  # the kernel holds no lock
+        return w.new_tensor(list(pool.map(one, range(w.shape[0]))))
+
+
+def _in_pieces(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
+    count = w.shape[0] if w.device.type != "cpu" else max(1, CACHED // w[0].numel())
+    pieces = zip(*(tensor.split(count) for tensor in (w, dual, lo, hi)), strict=True)
+    return torch.cat([_descend(*piece, target, geometry) for piece in pieces])
+
+
+def _descend(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
+    """Improve ``dual`` in place until every image's relative gap is below ``target``; return the gaps.
+
+    An image whose gap is small enough leaves the batch at once, and the timetable of checks is fixed: its result
+    depends on no other image.
+    """
     reached = w.new_full((w.shape[0],), math.inf)
     alive = torch.arange(w.shape[0], device=w.device)
     p, q, g, u = dual.clone(), dual.clone(), torch.empty_like(dual), torch.empty_like(w)
-    t, check = 1.0, 4  # the timetable of checks is fixed, so that no image stops earlier or later for its mates
+    check = 4
     for iteration in range(1, MAX_ITERATIONS + 1):
-        _image(w, q, limits, u)
-        _gradient_step(q, u, g)
-        _project(g, geometry)
-        t, momentum = (1 + math.sqrt(1 + 4 * t * t)) / 2, t - 1
-        torch.lerp(p, g, 1 + momentum / t, out=q)  # Beck & Teboulle 2009, step 3 of FGP
+        _image(w, q, lo, hi, geometry, u)
+        _dual_step(q, u, g, geometry)
+        torch.lerp(p, g, 1 + (iteration - 1) / (iteration + 4), out=q)  # Chambolle & Dossal 2015, a = 4
         p, g = g, p
         if iteration < min(check, MAX_ITERATIONS):
             continue
         check += max(4, check // 8)
-        gaps = _relative_gap(w, p, _image(w, p, limits, u), geometry)
+        gaps = _relative_gap(w, p, _image(w, p, lo, hi, geometry, u), geometry)
         reached[alive], dual[alive] = gaps, p
         keep = (gaps > target).nonzero().flatten()
         if keep.numel() == 0:
             break
-        if keep.numel() < alive.numel():  # the converged ones leave
-            alive, w, p, q = alive[keep], w[keep], p[keep], q[keep]
+        if keep.numel() < alive.numel():
+            alive, w, p, q, lo, hi = (tensor[keep] for tensor in (alive, w, p, q, lo, hi))
             g, u = torch.empty_like(p), torch.empty_like(w)
-            limits = None if limits is None else (limits[0][keep], limits[1][keep])
     return reached
 
 
-def _image(w: Tensor, p: Tensor, limits: tuple[Tensor, Tensor] | None, u: Tensor) -> Tensor:
-    """The image of the dual ``p``: ``u = w - D^T p`` clipped to the limits, written into ``u``."""
+def _image(w: Tensor, p: Tensor, lo: Tensor, hi: Tensor, geometry: Geometry, u: Tensor) -> Tensor:
+    """The image of the dual ``p``: ``u = w - D^T p`` clipped to the bounds, written into ``u``."""
     _subtract_adjoint(u.copy_(w), p, w.ndim - 2)
-    return u if limits is None else torch.clamp(u, *limits, out=u)
+    return u if geometry.bounds is None else torch.clamp(u, lo, hi, out=u)
 
 
 def _subtract_adjoint(u: Tensor, p: Tensor, ndim: int) -> Tensor:
     for axis in range(-ndim, 0):
-        steps, length = p.select(-ndim - 2, axis + ndim), u.shape[axis] - 1
-        u.narrow(axis, 0, length).add_(steps.narrow(axis, 0, length))
-        u.narrow(axis, 1, length).sub_(steps.narrow(axis, 0, length))
+        count = u.shape[axis] - 1
+        steps = p.select(-ndim - 2, axis + ndim).narrow(axis, 0, count)
+        u.narrow(axis, 0, count).add_(steps)
+        u.narrow(axis, 1, count).sub_(steps)
     return u
 
 
-def _gradient_step(q: Tensor, u: Tensor, g: Tensor) -> None:
-    """``g = q + D u / L`` with ``L = 4 ndim >= ||D||^2``."""
+def _dual_step(q: Tensor, u: Tensor, g: Tensor, geometry: Geometry) -> None:
+    """``g = project(q + D u / L)`` with ``L = 4 ndim >= ||D||^2``, every norm at most one."""
     ndim = u.ndim - 2
     g.copy_(q)
     for axis in range(-ndim, 0):
-        steps, length = g.select(1, axis + ndim).narrow(axis, 0, u.shape[axis] - 1), u.shape[axis] - 1
-        steps.add_(u.narrow(axis, 1, length), alpha=0.25 / ndim).sub_(u.narrow(axis, 0, length), alpha=0.25 / ndim)
+        count = u.shape[axis] - 1
+        steps = g.select(1, axis + ndim).narrow(axis, 0, count)
+        steps.add_(u.narrow(axis, 1, count), alpha=0.25 / ndim).sub_(u.narrow(axis, 0, count), alpha=0.25 / ndim)
+    g.div_(_norms(g, ndim, geometry).clamp_(min=1))
 
 
-def _project(g: Tensor, geometry: Geometry) -> None:
-    """Scale every group of differences back to norm one, in place."""
-    axes = [1] * geometry.isotropic + [2] * geometry.coupled
-    if axes:
-        g.div_(torch.linalg.vector_norm(g, dim=axes, keepdim=True).clamp_(min=1))
-    else:
-        g.clamp_(-1, 1)
+def _norms(g: Tensor, ndim: int, geometry: Geometry) -> Tensor:
+    """Norm of each group of differences, kept broadcastable against ``g`` (..., ndim, C, *S)."""
+    directions, channels = -ndim - 2, -ndim - 1
+    squares = None
+    for part in g.split(1, dim=directions) if geometry.isotropic else (g,):
+        for values in part.split(1, dim=channels) if geometry.coupled else (part,):
+            squares = values.square() if squares is None else squares.addcmul_(values, values)
+    assert squares is not None
+    return squares.sqrt_()
 
 
 def _relative_gap(w: Tensor, p: Tensor, u: Tensor, geometry: Geometry) -> Tensor:
     """``(primal - dual) / primal``, where primal - dual = TV(u) - <D u, p>, a sum of non-negative terms."""
     steps = difference(u, w.ndim - 2)
-    axes = [1] * geometry.isotropic + [2] * geometry.coupled
-    norms = torch.linalg.vector_norm(steps, dim=axes, keepdim=True) if axes else steps.abs()
-    inner = (steps * p).sum(dim=axes, keepdim=True) if axes else steps * p
-    excess = (norms - inner).flatten(1).sum(dim=1).clamp_min(0)
-    primal = norms.flatten(1).sum(dim=1) + (u - w).square().flatten(1).sum(dim=1) / 2
+    total = _norms(steps, w.ndim - 2, geometry).flatten(1).sum(dim=1)
+    primal = total + (u - w).square().flatten(1).sum(dim=1) / 2
+    excess = (total - (steps * p).flatten(1).sum(dim=1)).clamp_min(0)
     return torch.where(primal > 0, excess / primal, torch.zeros_like(primal))
