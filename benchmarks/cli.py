@@ -1,0 +1,88 @@
+"""The command line: one command per benchmark, all with the same options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .catalogue import BENCHMARKS
+from .grid import Benchmark, Options
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_benchmarks() -> None:
+    """Name every benchmark and the question it answers."""
+    width = max(len(benchmark.name) for benchmark in BENCHMARKS)
+    for benchmark in BENCHMARKS:
+        extra = " (--images DIR)" * benchmark.needs_images + " (--kernel FILE)" * benchmark.needs_kernel
+        typer.echo(f"{benchmark.name:{width}}  {benchmark.question}{extra}")
+
+
+def command(benchmark: Benchmark) -> Callable[..., None]:
+    """The command that runs this benchmark."""
+
+    def run(
+        quick: Annotated[bool, typer.Option("--quick", help="A smaller grid, for a first look.")] = False,
+        size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels.")] = None,
+        seeds: Annotated[int, typer.Option(min=1, help="Noise seeds per setting: means with 95 % intervals.")] = 1,
+        only: Annotated[
+            list[str] | None, typer.Option(help="Regular expression on a cell's label; repeatable.")
+        ] = None,
+        device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+        jobs: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: one per core. Timings run alone.")] = 0,
+        threads: Annotated[int, typer.Option(min=1, help="Threads of one cell.")] = 1,
+        images: Annotated[Path | None, typer.Option(help="Folder of pictures; default: scikit-image's own.")] = None,
+        kernel: Annotated[Path | None, typer.Option(help="Blur kernel, .npy or picture (valid-blur).")] = None,
+        out: Annotated[Path, typer.Option(help="Where results/<name>/ goes.")] = Path("results"),
+        any_version: Annotated[
+            bool, typer.Option("--any-version", help="Accept cached cells of older code; rows name their version.")
+        ] = False,
+    ) -> None:
+        options = Options(
+            quick, size, seeds, tuple(only or ()), device, jobs, threads, images, kernel, out, any_version
+        )
+        if benchmark.needs_images and images is None:
+            raise typer.BadParameter(f"{benchmark.name} needs --images DIR, a folder with the papers' pictures.")
+        if benchmark.needs_kernel and kernel is None:
+            raise typer.BadParameter(f"{benchmark.name} needs --kernel FILE, a .npy array or a picture of the kernel.")
+        raise typer.Exit(execute(benchmark, options))
+
+    run.__doc__ = benchmark.question
+    return run
+
+
+def execute(benchmark: Benchmark, options: Options) -> int:
+    """Run, print the summary, say where the report is; the exit status."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, str(options.threads))
+    from .runner import run
+
+    try:
+        finished = run(benchmark, options)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nInterrupted: finished cells are kept in {options.out / benchmark.name / 'cells'}; "
+            "the same command continues.",
+            err=True,
+        )
+        return 130
+    except ValueError as error:
+        typer.echo(f"{benchmark.name}: {error}", err=True)
+        return 2
+    typer.echo(finished.page.text)
+    for verdict in finished.page.verdicts:
+        typer.echo(f"{'holds' if verdict.holds else 'FAILS'}: {verdict.claim} {verdict.detail}".rstrip())
+    for cell, text in finished.failures.items():
+        typer.echo(f"failed cell: {cell.label}\n{text}", err=True)
+    typer.echo(f"report: {finished.rows.folder / 'index.html'}")
+    return 1 if finished.failures or not all(verdict.holds for verdict in finished.page.verdicts) else 0
+
+
+for _benchmark in BENCHMARKS:
+    app.command(_benchmark.name)(command(_benchmark))

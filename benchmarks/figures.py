@@ -1,0 +1,80 @@
+"""Curves and contact sheets, drawn with matplotlib."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cache import write
+
+Image = np.ndarray[Any, Any]
+COLOURS = {"TV": "#2458b3", "NLM": "#c77700", "BM3D": "#1d7a46", "DIP": "#a5308f", "Wavelet": "#6b7280"}
+FALLBACK = ("#2458b3", "#c77700", "#1d7a46", "#a5308f", "#6b7280", "#b3261e", "#0e7490")
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> str:
+    """Curves by name as SVG text; a name's first word picks its colour, "HQS" in it dashes the line.
+
+    ``log`` names the logarithmic axes; ``levels`` are horizontal reference lines.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}):
+        figure = Figure(figsize=(5.6, 3.7), layout="constrained")
+        axes = figure.add_subplot()
+        for index, (name, (horizontal, vertical)) in enumerate(series.items()):
+            colour = COLOURS.get(name.split()[0], FALLBACK[index % len(FALLBACK)])
+            style = "--" if "HQS" in name else "-"
+            marker = "o" if len(vertical) < 12 else ""
+            axes.plot(horizontal, vertical, style, color=colour, marker=marker, markersize=3, linewidth=1.6, label=name)
+        for name, level in (levels or {}).items():
+            if math.isfinite(level):
+                axes.axhline(level, color="#5b6476", linewidth=1, linestyle=":", label=name)
+        axes.set_xscale("log" if "x" in log else "linear")
+        axes.set_yscale("log" if "y" in log else "linear")
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_title(title, fontsize=11, loc="left")
+        axes.grid(color="#e0e4eb", linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+        if series:
+            axes.legend(fontsize=8, frameon=False, ncols=2)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+    return buffer.getvalue()
+
+
+def contact_sheet(rows: Sequence[tuple[str, Sequence[tuple[str, Image]]]], path: Path, *, inch: float = 1.65) -> None:
+    """Rows of named pictures as one PNG."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    columns = max(len(pictures) for _, pictures in rows)
+    with rc_context({"font.family": "sans-serif", "font.size": 9}):
+        figure = Figure(figsize=(inch * columns, (inch + 0.28) * len(rows)), dpi=110, facecolor="white")
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for (label, pictures), axes_row in zip(rows, grid, strict=True):
+            for axes in axes_row:
+                axes.set_axis_off()
+            axes_row[0].text(-0.06, 0.5, label, rotation=90, ha="right", va="center", transform=axes_row[0].transAxes)
+            for axes, (name, image) in zip(axes_row, pictures, strict=False):
+                axes.imshow(np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
+                axes.set_title(name, fontsize=9, pad=3)
+        figure.subplots_adjust(left=0.035, right=0.998, top=0.965, bottom=0.005, wspace=0.03, hspace=0.17)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    write(path, buffer.getvalue())

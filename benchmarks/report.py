@@ -1,0 +1,157 @@
+"""A page in one file: tables, pictures side by side, curves; nothing is loaded from anywhere else."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+import numpy as np
+import pandas as pd
+
+TEMPLATES = Path(__file__).resolve().parent / "page"
+Image = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """A claim that the run decides."""
+
+    claim: str
+    holds: bool
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows to sort. ``digits`` names the decimals of a column; others get two."""
+
+    title: str
+    frame: pd.DataFrame
+    caption: str = ""
+    digits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    best: Sequence[str] = ()  # columns whose largest number is set in bold
+    template = "table.html.j2"
+
+    def cells(self) -> list[list[tuple[str, str, str]]]:
+        """Per row and column: the text, the value to sort by, the CSS class."""
+        top = {name: self.frame[name].max() for name in self.best}
+        rows = []
+        for _, row in self.frame.iterrows():
+            cells = []
+            for name in self.frame.columns:
+                value = row[name]
+                if isinstance(value, float | int | np.number) and not isinstance(value, bool | np.bool_):
+                    text = number(float(value), self.digits.get(name, 0 if isinstance(value, int | np.integer) else 2))
+                    cells.append((text, repr(float(value)), "number best" if top.get(name) == value else "number"))
+                else:
+                    cells.append((str(value), str(value).lower(), ""))
+            rows.append(cells)
+        return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One picture of a comparison; ``group`` is the row that it stands in."""
+
+    name: str
+    image: Image
+    note: str = ""
+    group: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Pictures side by side with the original: zoomed together, as differences, flipped against the original."""
+
+    title: str
+    truth: Image
+    tiles: Sequence[Tile]
+    caption: str = ""
+    template = "comparison.html.j2"
+
+    def groups(self) -> list[tuple[str, list[Tile]]]:
+        names = list(dict.fromkeys(tile.group for tile in self.tiles))
+        return [(name, [tile for tile in self.tiles if tile.group == name]) for name in names]
+
+
+@dataclasses.dataclass(frozen=True)
+class Charts:
+    """Figures as SVG texts, each with the words that replace it."""
+
+    title: str
+    figures: Sequence[tuple[str, str]]
+    caption: str = ""
+    template = "charts.html.j2"
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    title: str
+    parts: Sequence[Table | Comparison | Charts]
+    lead: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A report: verdicts first, then sections."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+    verdicts: Sequence[Verdict] = ()
+    text: str = ""  # what the terminal prints
+
+
+def number(value: float, digits: int) -> str:
+    """The number as shown: a minus sign that is one, a dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.{digits}f}".replace("-", "−").replace(",", " ")
+
+
+def png(image: Image) -> bytes:
+    """A picture (H, W) or (H, W, 3) of floats, clipped to [0, 1], as PNG."""
+    from PIL import Image as Pillow
+
+    pixels = np.round(np.clip(np.nan_to_num(np.asarray(image, dtype=np.float64)), 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def difference(image: Image, truth: Image, *, full: float = 0.2) -> Image:
+    """``image - truth``, averaged over channels, blue below zero and red above, saturated at ``full``."""
+    from matplotlib import colormaps
+
+    error = np.asarray(image, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+    grey = error.mean(axis=2) if error.ndim == 3 else error
+    return np.asarray(colormaps["RdBu_r"](np.clip(grey / full, -1, 1) * 0.5 + 0.5))[:, :, :3]
+
+
+def data_uri(content: bytes, kind: str) -> markupsafe.Markup:
+    """The content inside an address."""
+    return markupsafe.Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
+
+
+def render(page: Page, environment: Mapping[str, str]) -> str:
+    """The page as one HTML text."""
+    engine = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    engine.globals.update(
+        picture=lambda image: data_uri(png(image), "image/png"),
+        difference=difference,
+        figure=lambda svg: data_uri(svg.encode(), "image/svg+xml"),
+        style=markupsafe.Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=markupsafe.Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+    )
+    return engine.get_template("page.html.j2").render(page=page, environment=environment)

@@ -1,0 +1,226 @@
+"""The harness: caching, atomic writing, statistics, self-contained reports. No library code is run here."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("joblib")
+pytest.importorskip("jinja2")
+
+from benchmarks.cache import Cells, atomic, code_version
+from benchmarks.grid import Benchmark, Cell, Options, Outcome, Rows
+from benchmarks.pictures import find, pictures
+from benchmarks.report import Comparison, Page, Section, Table, Tile, Verdict, number, render
+from benchmarks.runner import run, select
+from benchmarks.statistics import half_width, over_seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Square(Cell):
+    """A cell that writes down each time it is computed."""
+
+    value: float
+    log: str = dataclasses.field(compare=False)
+    seed: int = 0
+
+    def run(self) -> Outcome:
+        with open(self.log, "a", encoding="utf-8") as file:
+            file.write(f"{self.value}\n")
+        if self.value == 13:
+            raise RuntimeError("thirteen is refused")
+        return Outcome({"square": self.value**2}, {"x": np.full((4, 4), self.value)}, {"curve": [self.value, np.nan]})
+
+
+def page_of(rows: Rows) -> Page:
+    truth = np.zeros((8, 8))
+    comparison = Comparison("pictures", truth, [Tile("<b>", truth + 0.5, "note", "group")])
+    table = Table("rows", rows.frame.drop(columns="version"))
+    return Page("Squares & more", "lead", [Section("all", [table, comparison])], [Verdict("claim", True)], "text")
+
+
+def benchmark(values: list[float], log: Path) -> Benchmark:
+    def cells(options: Options):  # type: ignore[no-untyped-def]
+        return iter([Square(v, str(log)) for v in values])
+
+    return Benchmark("squares", "What are the squares?", cells, page_of)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log.txt"
+
+
+def computed(log: Path) -> list[float]:
+    return sorted(float(line) for line in log.read_text().split()) if log.exists() else []
+
+
+def test_a_second_run_computes_nothing_and_a_changed_grid_only_what_changed(tmp_path: Path, log: Path) -> None:
+    options = Options(out=tmp_path, jobs=1)
+    first = run(benchmark([1, 2], log), options, progress=False)
+    assert computed(log) == [1, 2]
+    again = run(benchmark([1, 2], log), options, progress=False)
+    assert computed(log) == [1, 2]
+    pd.testing.assert_frame_equal(first.rows.frame, again.rows.frame)
+    np.testing.assert_array_equal(again.rows.outcomes[Square(2, "")].images["x"], np.full((4, 4), 2.0))
+    wider = run(benchmark([2, 3, 1], log), options, progress=False)
+    assert computed(log) == [1, 2, 3]
+    assert wider.rows.frame["square"].tolist() == [4, 9, 1]
+
+
+def test_an_interrupted_run_continues(tmp_path: Path, log: Path) -> None:
+    """Cells finished before the interruption are kept; half-written files are ignored."""
+    options = Options(out=tmp_path, jobs=1)
+    run(benchmark([1, 2], log), options, progress=False)
+    folder = tmp_path / "squares" / "cells"
+    (folder / ".half.json.abc").write_text("{")
+    next(folder.glob("*.npz")).with_suffix(".json").unlink()  # interrupted between arrays and record
+    run(benchmark([1, 2, 5], log), options, progress=False)
+    assert len(computed(log)) == 4
+    assert 5 in computed(log)
+
+
+def test_failures_are_reported_not_cached_and_do_not_end_the_run(tmp_path: Path, log: Path) -> None:
+    options = Options(out=tmp_path, jobs=1)
+    for _ in range(2):
+        finished = run(benchmark([13, 2], log), options, progress=False)
+        assert list(finished.failures) == [Square(13, "")]
+        assert "thirteen is refused" in finished.failures[Square(13, "")]
+    assert computed(log) == [2, 13, 13]
+
+
+def test_other_code_is_another_cell_unless_any_version_counts(tmp_path: Path) -> None:
+    cell, outcome = Square(3, ""), Outcome({"square": np.inf})
+    Cells(tmp_path, "old").save(cell, outcome)
+    assert Cells(tmp_path, "new").load(cell) is None
+    found = Cells(tmp_path, "new", any_version=True).load(cell)
+    assert found is not None and found.row == {"square": np.inf, "version": "old"}
+
+
+def test_the_code_version_ignores_comments_docstrings_the_grid_and_the_summary(tmp_path: Path) -> None:
+    def version(text: str) -> str:
+        (tmp_path / "b.py").write_text(text)
+        return code_version([], tmp_path / "b.py")
+
+    base = 'class C:\n    """Doc."""\n    x = 1\ndef cells():\n    return 1\ndef summary():\n    return 2\n'
+    same = 'class C:\n    """Other."""\n    x = 1  # why\ndef cells():\n    return 3\ndef summary():\n    return 4\n'
+    assert version(base) == version(same)
+    assert version(base) != version(base.replace("x = 1", "x = 2"))
+    library = tmp_path / "library.py"
+    library.write_text("y = 1\n")
+    with_library = code_version([library], tmp_path / "b.py")
+    library.write_text("y = 2\n")
+    assert code_version([library], tmp_path / "b.py") != with_library
+
+
+def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_only_selects_by_every_expression() -> None:
+    cells: list[Cell] = [Square(1, ""), Square(12, ""), Square(2, "")]
+    assert select(cells, ("value=1",)) == cells[:2]
+    assert select(cells, ("VALUE=1", "2 ")) == [cells[1]]
+    with pytest.raises(ValueError, match="none of the 3 cells"):
+        select(cells, ("absent",))
+
+
+class Links(HTMLParser):
+    """Collects what a page would load or point at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids |= {values["id"] or ""} if "id" in values else set()
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+def check_self_contained(path: Path) -> None:
+    """No address leaves the file, no picture is empty, no anchor is missing."""
+    text = path.read_text(encoding="utf-8")
+    links = Links()
+    links.feed(text)
+    for address in links.loads:
+        assert address.startswith("data:") or address[1:] in links.ids, address[:80]
+        if address.startswith("data:image/"):
+            assert len(address) > 100
+    outside = re.sub(r"data:[^\"]*", "", text)
+    assert not re.search(r"https?://|url\(|@import", outside)
+
+
+def test_the_report_is_self_contained_and_escapes_names(tmp_path: Path, log: Path) -> None:
+    run(benchmark([1, 2], log), Options(out=tmp_path, jobs=1), progress=False)
+    folder = tmp_path / "squares"
+    check_self_contained(folder / "index.html")
+    text = (folder / "index.html").read_text()
+    assert "Squares &amp; more" in text and "&lt;b&gt;" in text
+    record = json.loads((folder / "results.json").read_text(), parse_constant=pytest.fail)
+    assert record["rows"][1]["square"] == 4
+    assert {"processor", "torch", "threads per job"} <= record["environment"].keys()
+    assert (folder / "rows.csv").read_text().startswith("value,")
+
+
+def test_tables_show_numbers_that_sort() -> None:
+    frame = pd.DataFrame({"name": ["a", "b"], "PSNR": [-1.5, 30.25], "n": [1, 2]})
+    text = render(Page("t", "l", [Section("s", [Table("", frame, best=["PSNR"])])]), {})
+    assert "−1.50" in text and 'data-key="30.25" class="number best"' in text and ">2</td>" in text
+    assert (number(np.nan, 1), number(np.inf, 1), number(12345.6, 1)) == ("–", "∞", "12 345.6")
+
+
+def test_intervals_over_seeds() -> None:
+    """Half width t * s / sqrt(n): for 1, 2, 3 it is 4.303 / sqrt(3)."""
+    assert half_width([1.0, 2.0, 3.0]) == pytest.approx(4.3027 / np.sqrt(3), rel=1e-4)
+    assert np.isnan(half_width([1.0]))
+    frame = pd.DataFrame(
+        {"op": ["a"] * 3 + ["b"] * 3, "seed": [0, 1, 2] * 2, "PSNR": [1.0, 2, 3, 4, 4, 4], "what": "x"}
+    )
+    frame.attrs["settings"] = ["op", "seed"]
+    mean = over_seeds(frame, ["PSNR"])
+    assert mean["PSNR"].tolist() == [2, 4] and mean["seeds"].tolist() == [3, 3]
+    assert mean["± PSNR"].tolist() == pytest.approx([half_width([1, 2, 3]), 0])
+
+
+def test_pictures_are_named_square_and_in_range(tmp_path: Path) -> None:
+    assert {"camera", "astronaut"} <= {picture.name for picture in pictures()}
+    assert find("camera").tensor(32).shape == (1, 32, 32)
+    colour = find("astronaut").tensor(32)
+    assert colour.shape == (3, 32, 32) and colour.min() >= 0 and colour.max() <= 1
+    assert find("astronaut").tensor(32, grey=True).shape == (1, 32, 32)
+    with pytest.raises(ValueError, match="there are: .*camera"):
+        find("absent")
+    with pytest.raises(ValueError, match="No pictures"):
+        pictures(tmp_path)
+
+
+def test_every_benchmark_file_is_in_the_catalogue() -> None:
+    """A file with a ``BENCHMARK`` is listed; a file is one benchmark."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    names = set()
+    for path in folder.glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.targets[0], ast.Name)
+                and node.targets[0].id == "BENCHMARK"
+            ):
+                names.add(path.stem)
+    listed = (folder / "catalogue.py").read_text(encoding="utf-8")
+    assert names == set(re.findall(r"^from \.(\w+) import BENCHMARK", listed, re.MULTILINE))
