@@ -1,16 +1,20 @@
 """Plug-and-play inverse problems: any linear operator, any prior, no knobs."""
 
 from .admm import ADMM
+from .damp import DAMP
 from .data_terms import LeastSquares
 from .functional import Denoiser, Functional
 from .hqs import HQS
 from .images import to_image, to_tensor
 from .linear_operator import LinearOperator
 from .metrics import psnr, ssim
+from .noise import estimate_noise
+from .reconstruct import reconstruct
 from .result import Result, Status
 
 __all__ = [
     "ADMM",
+    "DAMP",
     "HQS",
     "Denoiser",
     "Functional",
@@ -18,7 +22,9 @@ __all__ = [
     "LinearOperator",
     "Result",
     "Status",
+    "estimate_noise",
     "psnr",
+    "reconstruct",
     "ssim",
     "to_image",
     "to_tensor",

@@ -6,14 +6,15 @@ import dataclasses
 
 import torch
 
-from .solver import Run, Solver, rms
+from .run import Run, rms
+from .solver import Splitting
 
 BALANCE = 10.0  # residual ratio that moves the penalty, and
 BALANCE_STEP = 2.0  # the factor it moves by (Boyd et al., sec. 3.4.1)
 
 
-@dataclasses.dataclass(frozen=True)
-class ADMM(Solver):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ADMM(Splitting):
     """Alternating direction method of multipliers for ``min f(x) + g(x)``, split as ``x = z``.
 
     The penalty is ``1/s^2``. A fixed ``s`` sets the pace, not the answer, of a convex problem; a falling schedule
@@ -34,9 +35,10 @@ class ADMM(Solver):
             raise ValueError(f"ADMM: expected relaxation in (0, 2), got {self.relaxation!r}.")
 
     def _loop(self, run: Run) -> None:
-        z, u, s, s_old = run.begin(z=run.start, u=torch.zeros_like(run.start), s=run.level(1), s_old=run.level(1))
+        first = self.level(1, run.start)
+        z, u, s, s_old = run.begin(z=run.start, u=torch.zeros_like(run.start), s=first, s_old=first)
         for iteration in run.iterations():
-            s = s if self.balanced else run.level(iteration)
+            s = s if self.balanced else run.still_running(self.level(iteration, run.start))
             u = u * (s / s_old) ** 2  # the dual variable is u / s^2, and keeps its value when s changes
             x = run.data_step(z - u, s)
             x = self.relaxation * x + (1 - self.relaxation) * z

@@ -81,6 +81,10 @@ class DataTerm(Functional):
         r = (self.residual(x) / torch.where(self.sigma > 0, self.sigma, 1)).abs().square().flatten(1)
         return (r.sum(dim=1) / self.count()).sqrt()
 
+    def identity(self) -> list[Any]:
+        """What makes this data term what it is, for the fingerprint of a checkpoint."""
+        return [self.operator, self.data, self.sigma]
+
     def count(self) -> int:
         """Number of observed data entries of one image."""
         items = self.data[0].numel() // math.prod(self.operator.out_shape)
@@ -166,6 +170,12 @@ class LeastSquares(DataTerm):
         """The same term with noise level ``strength * sigma``: the one strength that the front door turns."""
         term = copy.copy(self)
         term.sigma = self.sigma * torch.as_tensor(strength, dtype=self.sigma.dtype, device=self.sigma.device)
+        return term
+
+    def moved(self, shift: Tensor) -> LeastSquares:
+        """The same term with ``shift`` added to the data."""
+        term = copy.copy(self)
+        term.data = self.data + shift
         return term
 
     def fresh(self) -> LeastSquares:

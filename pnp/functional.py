@@ -29,6 +29,7 @@ class Functional:
     convex: bool = False  # g is convex, closed and proper: prox is firmly non-expansive
     deterministic: bool = True  # two calls with the same arguments return the same image
     has_value: bool = False  # __call__ returns g(x)
+    calibrated: bool = True  # prox(v, tau) is the prior's best for noise of level sqrt(tau), without refinement
     cost: str = "cheap"  # "expensive" for a network fit: the front door then spends no candidate runs on it
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:

@@ -88,6 +88,11 @@ class LinearOperator(torch.nn.Module):
         """``c`` if ``A^H A = c I`` (columns orthogonal and of equal norm), else None."""
         return None
 
+    @property
+    def multiple(self) -> float | None:
+        """``c`` if ``A = c I``, else None: then the problem is one of denoising."""
+        return None
+
     def spectrum(self) -> Tensor | None:
         """``h`` if ``A`` is the circular convolution ``irfftn(h * rfftn(x))`` over the last ``ndim`` axes, else None."""
         return None
@@ -135,9 +140,15 @@ class LinearOperator(torch.nn.Module):
     def noise_level(self, y: Tensor) -> Tensor | None:
         """Standard deviation of the noise in ``y`` where the operator lets it be told from signal, per item; else None.
 
-        Shapes: ``y`` (..., *out_shape) to (...).
+        Here from the patches of data that are a picture, every entry of which counts.
+
+        Shapes: ``y`` (..., *out_shape) to (...), or to (..., C) when the data have channels.
         """
-        return None
+        if len(self.out_shape) < 2 or self.complex_out or self.observed() is not None:
+            return None
+        from .noise import patch_noise
+
+        return patch_noise(y)
 
     def route(self) -> str:
         """One clause: how the regularised solve is done."""

@@ -13,6 +13,8 @@ from .linear_operator import LinearOperator
 
 PATCH = 8  # side of the patches; 64 eigenvalues leave enough of them to noise
 MAX_PATCHES = 1 << 16  # more do not change the covariance
+MIN_PATCHES = 8  # per dimension of a patch, below which the covariance itself is too noisy
+ROUNDS = 4  # of choosing flat patches by the last estimate; more do not change it
 
 
 def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
@@ -41,26 +43,39 @@ def patch_noise(image: Tensor) -> Tensor:
     """Noise level of pictures from the spread of their patches: the eigenvalues that only noise fills.
 
     Clean patches live near a subspace, so the smallest eigenvalues of the patch covariance all equal the noise variance;
-    the largest ones are dropped until mean and median of the rest agree.
+    the largest ones are dropped until mean and median of the rest agree. Patches as flat as the estimated noise are chosen
+    and the estimate repeated on them, because texture fills more dimensions than noise of the same strength.
 
     Shapes: (..., H, W) to (...); NaN for pictures with fewer patches than eigenvalues.
-    Source: Chen, Zhu & Heng, *An Efficient Statistical Method for Image Noise Level Estimation*, 2015, alg. 1.
+    Source: Chen, Zhu & Heng, *An Efficient Statistical Method for Image Noise Level Estimation*, 2015, alg. 1; the
+    choice of flat patches: Liu, Tanaka & Okutomi, *Single-Image Noise Level Estimation for Blind Denoising*, 2013.
     """
     lead, (height, width) = image.shape[:-2], image.shape[-2:]
     pictures = image.reshape(-1, 1, height, width).double()
-    side = PATCH if min(height, width) >= 4 * PATCH else PATCH // 2
+    side = PATCH if min(height, width) >= 8 * PATCH else PATCH // 2
     count = (height - side + 1) * (width - side + 1)
-    if min(height, width) < side or count < 2 * side**2:
+    if min(height, width) < side or count < MIN_PATCHES * side**2:
         return image.new_full(lead, math.nan)
     levels = []
     for picture in pictures:
         patches = torch.nn.functional.unfold(picture[None], side)[0]  # (side^2, count)
         patches = patches[:, :: max(1, count // MAX_PATCHES)]
-        eigenvalues = torch.linalg.eigvalsh(torch.cov(patches)).clamp_min(0)  # ascending
-        sums = eigenvalues.cumsum(0)
-        ranks = torch.arange(1, len(eigenvalues) + 1, device=image.device)
-        means = sums / ranks
-        medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
-        agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
-        levels.append(means[agree[-1]].sqrt())
+        variances = patches.var(dim=0)
+        level = _smallest_eigenvalues(patches)
+        for _ in range(ROUNDS):  # in flat patches noise fills more of the eigenvalues
+            flat = variances <= level**2 * (1 + 3 * math.sqrt(2 / side**2))
+            if int(flat.sum()) < MIN_PATCHES * side**2:
+                break
+            level = _smallest_eigenvalues(patches[:, flat])
+        levels.append(level)
     return torch.stack(levels).reshape(lead).to(image.dtype)
+
+
+def _smallest_eigenvalues(patches: Tensor) -> Tensor:
+    """Root mean of the smallest eigenvalues, as many of them as have their mean at their median."""
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(patches)).clamp_min(0)  # ascending
+    ranks = torch.arange(1, len(eigenvalues) + 1, device=patches.device)
+    means = eigenvalues.cumsum(0) / ranks
+    medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
+    agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
+    return means[agree[-1]].sqrt()

@@ -71,8 +71,8 @@ class Result:
     """The outcome of a reconstruction or a direct fit; a frozen record.
 
     ``status`` is the worst of ``statuses``, one per image. ``parameters`` holds every automatic choice with its reason,
-    ``extras`` further images (an error map, a variant). ``expected_psnr`` is an honest prediction where one can be made,
-    else None with the reason in ``parameters``.
+    ``extras`` further images (an error map, a variant). ``expected_psnr`` (dB, peak 1, one an image) is an honest
+    prediction where one can be made, else None with the reason in ``parameters``.
     """
 
     x: ArrayLike
@@ -82,7 +82,7 @@ class Result:
     parameters: Mapping[str, Choice] = dataclasses.field(default_factory=dict)
     statuses: tuple[Status, ...] = ()
     extras: Mapping[str, ArrayLike] = dataclasses.field(default_factory=dict)
-    expected_psnr: float | None = None
+    expected_psnr: Tensor | None = None
 
     @property
     def seconds(self) -> float:
@@ -98,7 +98,7 @@ class Result:
     def __str__(self) -> str:
         lines = [repr(self), f"  {self.status}"]
         if self.expected_psnr is not None:
-            lines.append(f"  expected PSNR: {self.expected_psnr:.2f} dB")
+            lines.append(f"  expected PSNR: {', '.join(f'{p:.2f}' for p in self.expected_psnr.tolist())} dB")
         lines += [f"  {name} = {_brief(choice.value)}: {choice.reason}" for name, choice in self.parameters.items()]
         return "\n".join(lines)
 
@@ -112,7 +112,7 @@ class Result:
             "statuses": [status.name for status in self.statuses],
             "iterations": self.iterations,
             "seconds": None if math.isnan(self.seconds) else self.seconds,
-            "expected_psnr": self.expected_psnr,
+            "expected_psnr": _plain(self.expected_psnr),
             "parameters": {
                 name: {"value": _plain(choice.value), "reason": choice.reason} for name, choice in self.parameters.items()
             },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,14 +33,14 @@ def norm_bounds_the_operator(p: Probe) -> Finding:
     return Finding("norm", _worst(max(above, 0.0), max(below, 0.0)), p.tol * norm, note)
 
 
-def tikhonov_solves_its_normal_equations(p: Probe) -> Finding:
+def tikhonov_solves_its_normal_equations(p: Probe, exponents: Sequence[int] = (-8, -4, -2, 0, 4)) -> Finding:
     """``A^H (A x - y) + rho (x - v) = 0``, for ``rho`` from 1e-8 to 1e4 of ``||A||^2``, with and without ``v``."""
     A = p.operator
     exact = "CG" not in A.route()
-    power = p.norm ** 2 or 1.0
+    power = p.norm**2 or 1.0
     y = p.observed(p.data())
     worst = Finding("normal equations", 0.0, p.solve_tol)
-    for exponent in (-8, -4, -2, 0, 4) if exact or A.columns <= SMALL else (-2, 0):
+    for exponent in exponents if exact or A.columns <= SMALL else (-2, 0):
         rho = power * 10.0**exponent
         for v in (None, p.image(1)):
             x = A.tikhonov(y, rho, 0.0 if v is None else v, tol=None if exact else 1e-10)
@@ -82,12 +82,12 @@ def facts_are_true(p: Probe) -> Finding:
 
 def stated_solves_invert_their_gram(p: Probe) -> Finding:
     """Where a closed form is claimed, ``_solve_dual`` inverts ``A A^H + rho`` and ``_solve_primal`` ``A^H A + rho``."""
-    A = p.operator
+    A, p = p.operator, Probe(p.operator, p.seed, p.lead, p.dtype)  # a private solve sees the operator's own field only
     sides: list[tuple[str, bool, Tensor, Callable[[Tensor, float], Tensor], Callable[[Tensor], Tensor]]] = [
         ("_solve_dual", A.solves_dual, p.observed(p.data()), A._solve_dual, lambda w: A.forward(A.adjoint(w))),
         ("_solve_primal", A.solves_primal, p.image(), A._solve_primal, lambda x: A.adjoint(A.forward(x))),
     ]
-    power = p.norm ** 2 or 1.0
+    power = p.norm**2 or 1.0
     worst = Finding("stated solves", 0.0, p.solve_tol)
     if not (A.solves_dual or A.solves_primal):
         return Finding("stated solves", note="no closed form claimed", skipped=True)
