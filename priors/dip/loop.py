@@ -1,0 +1,183 @@
+"""The loop of a direct fit: steps without waiting for the device, and every few of them a look at the score."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pnp.result import Status
+
+from .graph import captured
+from .network_fit import NetworkFit
+from .objective import Objective
+from .stopping import Rule, View
+
+CHECK_EVERY = 10  # iterations between looks: one wait for the device each
+SPIKE = 3.0  # loss over its running mean that counts as a spike: 5 dB, as in Ulyanov et al.'s code
+SNAPSHOT_EVERY = 50
+MAX_RESTARTS = 8
+
+Callback = Callable[[View], "bool | None"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Where a fit ends at the latest."""
+
+    iterations: int
+    deadline: float = math.inf  # of time.monotonic()
+
+
+class FitLoop:
+    """One fit from its start, or a checkpoint, to its best averaged image."""
+
+    def __init__(
+        self,
+        fit: NetworkFit,
+        objective: Objective,
+        rule: Rule,
+        limits: Limits,
+        *,
+        callback: Callback | None = None,
+        save: Callable[[dict[str, Any]], None] | None = None,
+        truth: Tensor | None = None,
+        graph: bool = True,
+    ) -> None:
+        self.fit, self.objective, self.rule, self.limits = fit, objective, rule, limits
+        self.callback, self.save, self.truth, self.graph = callback, save, truth, graph
+        self.memory = rule.begin(fit.output)
+        self.best = fit.average.clone()
+        self.best_score, self.best_iteration, self.iteration = math.inf, 0, 0
+        self.reference, self.reference_iteration = math.nan, 0  # the score that patience is counted from
+        self.losses = torch.full((limits.iterations,), math.nan, dtype=fit.loss.dtype, device=fit.loss.device)
+        self.counter = torch.zeros(1, dtype=torch.long, device=fit.loss.device)
+        self.rows: list[list[float]] = []  # iteration, misfit, held-out error, distance, PSNR, seconds
+        self.good: tuple[Tensor, ...] = ()
+        self.running_loss, self.restarts, self.seconds = math.nan, 0, 0.0
+
+    def run(self) -> Status:
+        """Iterate until the rule, the limits or the user end the fit."""
+        status = Status.MAX_ITER
+        began = time.monotonic() - self.seconds
+        try:
+            step = captured(self._step, self.fit) if self.graph and self.fit.z.is_cuda else self._step
+            while self.iteration < self.limits.iterations:
+                for _ in range(
+                    min(CHECK_EVERY - self.iteration % CHECK_EVERY, self.limits.iterations - self.iteration)
+                ):
+                    step()
+                    self.iteration += 1
+                self.seconds = time.monotonic() - began
+                ended = self._look()
+                if self.save is not None:
+                    self.save(self.state_dict())
+                if ended is not None:
+                    return ended
+        except KeyboardInterrupt:
+            status = Status.INTERRUPTED
+        return status
+
+    def _step(self) -> None:
+        self.fit.step(self.objective)
+        self.rule.observe(self.memory, self.fit.output)
+        self.losses.index_copy_(0, self.counter, self.fit.loss[None])
+        self.counter += 1
+
+    def _look(self) -> Status | None:
+        """Score the average, keep it if it is the best, guard against spikes; a status ends the fit."""
+        held_out, misfit = self.objective.scores(self.fit.average)
+        view = View(
+            self.iteration,
+            self.seconds,
+            self.fit.output,
+            self.fit.average,
+            held_out,
+            misfit,
+            self.fit.loss,
+            self.fit.distance(),
+        )
+        score = self.rule.score(self.memory, view)
+        error = torch.full_like(misfit, math.nan)
+        if self.truth is not None:
+            error = (self.fit.average.to(self.truth) - self.truth).square().mean().to(error)
+        numbers = torch.stack([n.double() for n in (score, held_out, misfit, view.loss, view.distance, error)]).tolist()
+        value, loss = numbers[0], numbers[3]
+        psnr = math.nan if math.isnan(numbers[5]) else -10 * math.log10(max(numbers[5], 1e-30))
+        self.rows.append([float(self.iteration), numbers[2], numbers[1], numbers[4], psnr, self.seconds])
+        if not self._steady(loss):
+            return Status.NON_FINITE if self.restarts > MAX_RESTARTS else None
+        if value < self.best_score or not math.isfinite(self.best_score):  # while nothing is known, the latest
+            self.best_score, self.best_iteration = value, self.iteration
+            self.best.copy_(self.fit.average)
+        if math.isfinite(value):
+            if not value >= self.reference - self.rule.rel * abs(self.reference):
+                self.reference, self.reference_iteration = value, self.iteration
+            waited = self.iteration - self.reference_iteration
+            if self.rule.reached(value) or waited > self.rule.patience(self.reference_iteration):
+                return Status.CONVERGED
+        if self.callback is not None and self.callback(view):
+            return Status.INTERRUPTED
+        return Status.TIME_LIMIT if time.monotonic() > self.limits.deadline else None
+
+    def _steady(self, loss: float) -> bool:
+        """Whether the loss behaves; otherwise weights and moments go back to the last snapshot at half the rate."""
+        spike = loss > SPIKE * self.running_loss > 0  # False while the running mean is nan
+        if (spike or not math.isfinite(loss)) and self.good:
+            self.restarts += 1
+            if self.restarts <= MAX_RESTARTS:
+                self.fit.restore(self.good)
+                self.fit.set_lr(self.fit.lr / 2)
+            return False
+        if not math.isfinite(loss):
+            self.restarts = MAX_RESTARTS + 1
+            return False
+        self.running_loss = loss if math.isnan(self.running_loss) else 0.8 * self.running_loss + 0.2 * loss
+        if self.iteration % SNAPSHOT_EVERY == 0 or not self.good:
+            self.good = self.fit.snapshot()
+        return True
+
+    # ------------------------------------------------------------------ state
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit."""
+        return {
+            "fit": self.fit.state_dict(),
+            "memory": [t.clone() for t in self.memory],
+            "good": [t.clone() for t in self.good],
+            "best": self.best.clone(),
+            "losses": self.losses[: self.iteration].clone(),
+            "rows": torch.tensor(self.rows, dtype=torch.float64).reshape(-1, 6),
+            "numbers": torch.tensor(
+                [
+                    self.best_score,
+                    self.best_iteration,
+                    self.iteration,
+                    self.running_loss,
+                    self.restarts,
+                    self.seconds,
+                    self.reference,
+                    self.reference_iteration,
+                ],
+                dtype=torch.float64,
+            ),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.fit.load_state_dict(state["fit"])
+        for own, saved in zip(self.memory, state["memory"], strict=True):
+            own.copy_(saved)
+        self.good = tuple(state["good"])
+        self.best.copy_(state["best"])
+        self.rows = state["rows"].tolist()
+        numbers = state["numbers"].tolist()
+        self.best_score, self.running_loss, self.seconds = numbers[0], numbers[3], numbers[5]
+        self.best_iteration, self.iteration, self.restarts = int(numbers[1]), int(numbers[2]), int(numbers[4])
+        self.reference, self.reference_iteration = numbers[6], int(numbers[7])
+        self.losses[: self.iteration] = state["losses"]
+        self.counter.fill_(self.iteration)

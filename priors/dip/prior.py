@@ -1,0 +1,298 @@
+"""The deep image prior as a proximal map and as a direct fit."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pnp.data_terms import DataTerm
+from pnp.functional import Functional
+from pnp.images import ArrayLike, check_finite, check_image
+from pnp.linear_operator import LinearOperator
+from pnp.result import Result
+
+from .direct import DirectFit, Options
+from .layers import NORMALISATIONS, UPSAMPLINGS
+from .loop import Callback
+from .network_fit import NetworkFit, Penalties
+from .presets import NAMES, Layout
+from .residual import local_gain
+from .settings import PRECISIONS, Settings, value_range
+from .stopping import Rule
+
+FIRST_STEPS = 300  # Adam steps of a first proximal map, from random weights
+WARM_STEPS = 20  # and of every later one, from the weights before
+WARM_LR = 0.3  # of the learning rate, in later calls
+WARM_AVERAGE = 0.9  # the running mean's factor there: 20 steps cannot fill one of 0.99
+PROX_MARGIN = 0.25  # of the first argument's range: later ones may exceed it
+
+
+class DeepImagePrior(Functional):
+    """Deep image prior: the images ``f_theta(z)`` that an untrained network draws from a fixed random z come first.
+
+    ``fit(A, y)`` solves ``min_theta ||A f_theta(z) - y||^2`` directly and stops by itself. As a functional it serves any
+    solver: ``prox(v, tau)`` fits the network to ``v`` until ``mean (f - v)^2 <= tau``, beyond which only noise is left to
+    learn. A solver's ``fresh`` copy keeps weights and moments from call to call; the map is not the proximal map of a
+    function and no convergence theorem applies.
+
+    ``network`` is a preset ("paper", "fast", "small", "tiny", "light", "tapered"), an architecture ("encoder-decoder",
+    "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto", or any ``torch.nn.Module`` that maps
+    (1, C', H', W') to (1, C, >= H, >= W). ``jitter`` is the standard deviation of noise added to z at each step,
+    ``average`` the factor of the running mean of the outputs, ``bounds`` the range of the output ("auto": that of the
+    first image; None: a linear output). ``steps`` are Adam steps of a proximal map: the first, and each later one.
+    ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
+    [0, 1]) and ``weight_decay`` (AdamW's) are off: none of them helps (Anderson). ``residual`` gives back, locally, what of
+    ``v - f`` exceeds the noise.
+
+    Shapes: images (..., C, H, W) of any size and number of channels. Each image of a batch has its own network, drawn
+    from the same ``seed``, so that it gets the same result alone.
+    Raises: ValueError for unknown names and values out of range.
+    Source: Ulyanov, Vedaldi & Lempitsky, *Deep Image Prior*, CVPR 2018; Heckel & Hand, *Deep Decoder*, ICLR 2019.
+    """
+
+    cost = "expensive"
+
+    def __init__(
+        self,
+        network: str | nn.Module = "auto",
+        *,
+        seed: int = 0,
+        lr: float | None = None,
+        jitter: float | None = None,
+        iterations: int | None = None,
+        steps: tuple[int, int] = (FIRST_STEPS, WARM_STEPS),
+        average: float = 0.99,
+        bounds: str | tuple[float, float] | None = "auto",
+        upsample: str | None = None,
+        normalisation: str = "batch",
+        dropout: float = 0.0,
+        dropout_maps: bool = False,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        weight_decay: float = 0.0,
+        precision: str = "auto",
+        deterministic: bool = False,
+        residual: bool = True,
+    ) -> None:
+        _one_of("network", network, NAMES) if not isinstance(network, nn.Module) else None
+        _one_of("precision", precision, PRECISIONS)
+        _one_of("normalisation", normalisation, NORMALISATIONS)
+        if upsample is not None:
+            _one_of("upsample", upsample, UPSAMPLINGS)
+        for name, value in (("lr", lr), ("jitter", jitter), ("l1", l1), ("l2", l2), ("weight_decay", weight_decay)):
+            if value is not None and not 0 <= value < float("inf"):
+                raise ValueError(f"DeepImagePrior: {name} must be finite and >= 0, got {value!r}.")
+        if not 0 <= average < 1:
+            raise ValueError(f"DeepImagePrior: average must be in [0, 1), got {average!r}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"DeepImagePrior: dropout must be in [0, 1), got {dropout!r}.")
+        if min(*steps, 1 if iterations is None else iterations) < 1:
+            raise ValueError(f"DeepImagePrior: steps and iterations must be >= 1, got {steps!r}, {iterations!r}.")
+        if isinstance(bounds, str) and bounds != "auto" or isinstance(bounds, tuple) and not bounds[0] < bounds[1]:
+            raise ValueError(f"DeepImagePrior: bounds must be 'auto', None or (low, high), got {bounds!r}.")
+        self.settings = Settings(
+            network, seed, lr, jitter, iterations, average, bounds,
+            Layout(upsample, normalisation, dropout, dropout_maps), Penalties(l1, l2, weight_decay), precision, deterministic,
+        )  # fmt: skip
+        self.steps, self.residual = steps, residual
+        self._memory: list[_Remembered] | None = None  # a list in a fresh copy, None in the user's own object
+
+    # ------------------------------------------------------------------ direct fit
+    def fit(
+        self,
+        A: LinearOperator,
+        y: ArrayLike,
+        sigma: float | Tensor | None = None,
+        *,
+        truth: ArrayLike | None = None,
+        loss: str = "auto",
+        stop: str | Rule = "auto",
+        n_nets: int = 1,
+        tv: float = 0.0,
+        whiten: bool | str = "auto",
+        give_back: bool | str = "auto",
+        photons: float = 1.0,
+        limits: tuple[float, float] | None = None,
+        time_limit: float | None = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        graph: bool = True,
+    ) -> Result:
+        """``min_theta loss(A f_theta(z), y)``, stopped automatically; the best running average is returned.
+
+        ``loss`` is "l2", "l1", "huber", "poisson" (with ``photons`` per unit of ``y``) or "censored" (data clipped at
+        ``limits``); "auto" takes l2, and censored where strong noise was clipped. ``stop`` names a rule or is one:
+        hold-out of measurements unless the problem calls for another; "oracle" needs ``truth``. ``n_nets`` networks are
+        averaged and their deviation reported. ``tv`` weighs total variation, ``whiten`` fits ``(A A^H + c I)^(-1/2) (A f - y)``
+        where A is diagonal in Fourier space, ``give_back`` adds the Wiener estimate of what the network left in the residual
+        ("auto": where sigma is known; the other image is in ``Result.extras``). ``time_limit`` is in seconds. A callback gets
+        a ``View`` every few iterations and stops the fit by returning True. Ctrl-C returns the best image so far.
+
+        Shapes: ``y`` (..., *A.out_shape); the image (..., *A.in_shape).
+        Units: ``sigma`` in those of ``y``; None if unknown, 0 for noise-free data.
+        Raises: ValueError for NaN/inf in ``y`` or a negative ``sigma``, TypeError for integers, RuntimeError naming a
+        smaller preset when memory runs out.
+        """
+        if not isinstance(A, LinearOperator):
+            raise TypeError(f"DeepImagePrior.fit: expected a LinearOperator, got {type(A).__name__}.")
+        if n_nets < 1 or not tv >= 0 or not photons > 0:
+            raise ValueError(
+                f"DeepImagePrior.fit: n_nets >= 1, tv >= 0, photons > 0; got {n_nets!r}, {tv!r}, {photons!r}."
+            )
+        term = DataTerm(A, y, 0.0 if sigma is None else sigma)
+        natural = term.shape
+        target = None
+        if truth is not None:
+            full = torch.as_tensor(truth)
+            if tuple(full.shape) != natural:
+                raise ValueError(f"DeepImagePrior.fit: expected truth of shape {natural}, got {tuple(full.shape)}.")
+            channels = term.data.shape[1 : term.data.ndim - len(A.out_shape)]
+            target = full.to(term.data.device).reshape(term.data.shape[0], *channels, *A.in_shape)
+        options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph)
+        with torch.no_grad(), _determinism(self.settings.deterministic):
+            x, result = DirectFit(
+                self.settings, term, sigma is not None, options, callback=callback, checkpoint=checkpoint, truth=target
+            ).run()
+
+        def restore(image: Tensor) -> ArrayLike:
+            image = image.reshape(natural)
+            return image.cpu().numpy() if isinstance(y, np.ndarray) else image
+
+        extras = {name: restore(image) for name, image in result.extras.items()}
+        return dataclasses.replace(result, x=restore(x), extras=extras)
+
+    # ------------------------------------------------------------------ proximal map
+    def fresh(self) -> DeepImagePrior:
+        private = copy.copy(self)
+        private._memory = []
+        return private
+
+    def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+        check_image(v, who="DeepImagePrior.prox")
+        images = v.reshape(-1, *v.shape[-3:])
+        variance = torch.as_tensor(tau, dtype=torch.float64).expand(images.shape[0], 1, 1, 1).flatten().tolist()
+        memory = [] if self._memory is None else self._memory
+        if memory and len(memory) != images.shape[0]:
+            raise ValueError(
+                f"DeepImagePrior.prox: this copy remembers {len(memory)} images, got {images.shape[0]}; call fresh() first."
+            )
+        with _determinism(self.settings.deterministic):
+            fits = memory or [self._begin(image, t) for image, t in zip(images, variance, strict=True)]
+            cleaned = [self._clean(one.fit, image, t) for one, image, t in zip(fits, images, variance, strict=True)]
+        if self._memory is not None:
+            self._memory = fits
+        return torch.stack(cleaned).reshape(v.shape)
+
+    def take(self, keep: Tensor) -> DeepImagePrior:
+        part = copy.copy(self)
+        if self._memory:
+            part._memory = [self._memory[i] for i in keep.tolist()]
+        return part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, moments, averages and ranges of every network of a ``fresh`` copy."""
+        return {"fits": [_saved(one) for one in self._memory]} if self._memory else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` returned."""
+        self._memory = []
+        for saved in state.get("fits", []):
+            c, h, w, low, high, relative = saved["facts"].tolist()
+            remembered = self._start((int(c), int(h), int(w)), low, high, relative, saved["fit"]["theta"].device)
+            remembered.fit.load_state_dict(saved["fit"])
+            self._memory.append(remembered)
+
+    # ------------------------------------------------------------------ parts
+    def _begin(self, image: Tensor, tau: float) -> _Remembered:
+        real = _real(image)
+        bounds = self.settings.bounds
+        low, high = bounds if isinstance(bounds, tuple) else value_range(real, PROX_MARGIN)
+        return self._start(tuple(real.shape), low, high, tau**0.5 / (high - low), image.device)
+
+    def _start(
+        self, shape: tuple[int, ...], low: float, high: float, relative: float, device: torch.device
+    ) -> _Remembered:
+        c, h, w = shape
+        fit = self.settings.start_fit(
+            (c, h, w),
+            low=low,
+            high=high,
+            device=device,
+            relative_sigma=relative,
+            bounded=self.settings.bounds is not None,
+        )
+        return _Remembered(fit, low, high, relative)
+
+    def _clean(self, fit: NetworkFit, image: Tensor, tau: float) -> Tensor:
+        """Fit to one image from the weights at hand, to within ``tau`` and no further; the running mean is returned."""
+        target = _real(image).to(fit.theta.dtype)
+        first = not fit.optimizer.state
+        if not first:
+            fit.set_lr(WARM_LR * fit.recipe.lr)
+            fit.limit = min(WARM_AVERAGE, fit.limit)
+        fit.restart_average()
+
+        def loss(x: Tensor) -> Tensor:
+            return (x - target).square().mean() / (2 * tau)
+
+        with torch.no_grad():
+            for _ in range(self.steps[0] if first else self.steps[1]):
+                fit.step(loss)
+                if float((fit.output - target).square().mean()) <= tau:
+                    break
+        x = fit.average
+        if self.residual:
+            x = x + local_gain(target - x, tau**0.5) * (target - x)
+        return _like(x, image)
+
+
+class _Remembered(NamedTuple):
+    """A fit and what it was started with."""
+
+    fit: NetworkFit
+    low: float
+    high: float
+    relative: float
+
+
+def _saved(remembered: _Remembered) -> dict[str, Any]:
+    facts = torch.tensor([*remembered.fit.shape, *remembered[1:]], dtype=torch.float64)
+    return {"facts": facts, "fit": remembered.fit.state_dict()}
+
+
+def _real(image: Tensor) -> Tensor:
+    """A complex image as twice as many real channels."""
+    return torch.cat([image.real, image.imag]) if image.is_complex() else image
+
+
+def _like(x: Tensor, image: Tensor) -> Tensor:
+    if image.is_complex():
+        real, imaginary = x.to(image.real.dtype).chunk(2)
+        return torch.complex(real, imaginary)
+    return x.to(image.dtype)
+
+
+def _one_of(what: str, value: Any, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ValueError(f"DeepImagePrior: {what} must be one of {names}, got {value!r}.")
+
+
+@contextlib.contextmanager
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Only kernels that repeat bit for bit, while this runs."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
