@@ -82,7 +82,9 @@ class Checkpoint:
                 content = json.loads(file["tree"].tobytes().decode())
                 arrays = {name: file[name] for name in file.files if name != "tree"}
         except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"checkpoint {self.path}: not a checkpoint of this library ({error}); remove it.") from error
+            raise ValueError(
+                f"checkpoint {self.path}: not a checkpoint of this library ({error}); remove it."
+            ) from error
         if content["problem"] != self.problem:
             raise ValueError(
                 f"checkpoint {self.path}: belongs to another problem (operator, data, prior or settings differ); "
@@ -105,7 +107,9 @@ def _pack(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
         return {"list": [_pack(item, arrays) for item in value]}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"checkpoint: cannot store a {type(value).__name__}; a state_dict holds tensors, numbers and strings.")
+    raise TypeError(
+        f"checkpoint: cannot store a {type(value).__name__}; a state_dict holds tensors, numbers and strings."
+    )
 
 
 def _unpack(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:

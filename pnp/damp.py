@@ -47,9 +47,7 @@ class DAMP(Solver):
         if not isinstance(f, LeastSquares):
             raise TypeError(f"DAMP.solve: expected a LeastSquares data term, got {f!r}.")
         if f.operator.row_gram is None and not f.operator.incoherent:
-            raise ValueError(
-                f"DAMP.solve: {f.operator!r} has neither orthogonal nor random rows; use ADMM or HQS."
-            )
+            raise ValueError(f"DAMP.solve: {f.operator!r} has neither orthogonal nor random rows; use ADMM or HQS.")
         return f
 
     def _loop(self, run: Run) -> None:
@@ -80,7 +78,17 @@ class DAMP(Solver):
             best, s_best = torch.where(better, image, best), torch.minimum(s, s_best)
             run.predict(risk)
             x, memory, best, s_best, stalls, risk = run.finish(
-                best, change, change, s, done.flatten(), x=x, memory=memory, best=best, s_best=s_best, stalls=stalls, risk=risk
+                best,
+                change,
+                change,
+                s,
+                done.flatten(),
+                x=x,
+                memory=memory,
+                best=best,
+                s_best=s_best,
+                stalls=stalls,
+                risk=risk,
             )
 
 

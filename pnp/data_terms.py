@@ -134,10 +134,13 @@ class LeastSquares(DataTerm):
         shape = tuple(weight.shape[-len(self.operator.out_shape) :])
         weight = weight.reshape(-1, *shape)
         if not bool((weight == weight[:1]).all()) or self.sigma.shape[0] != 1:
-            raise ValueError("LeastSquares: a noise level per measurement must be the same for all channels and images.")
+            raise ValueError(
+                "LeastSquares: a noise level per measurement must be the same for all channels and images."
+            )
         self.operator = Weighted(weight[0], self.operator)
-        self.data, self.sigma = self.data * weight[0], torch.ones_like(self.data[:1].real.flatten()[:1]).reshape(
-            (1,) * self.data.ndim
+        self.data, self.sigma = (
+            self.data * weight[0],
+            torch.ones_like(self.data[:1].real.flatten()[:1]).reshape((1,) * self.data.ndim),
         )
 
     @property
@@ -197,5 +200,3 @@ class LeastSquares(DataTerm):
 
     def _per_image(self, level: Tensor, v: Tensor) -> Tensor:
         return level.reshape(-1, *(1,) * (v.ndim - 1))
-
-

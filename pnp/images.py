@@ -46,7 +46,9 @@ def to_image(image: ArrayLike) -> np.ndarray[Any, Any]:
     while tensor.ndim > 3 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim not in (2, 3):
-        raise ValueError(f"to_image: expected one image (C, H, W), got {tuple(tensor.shape)}; convert a batch one by one.")
+        raise ValueError(
+            f"to_image: expected one image (C, H, W), got {tuple(tensor.shape)}; convert a batch one by one."
+        )
     if tensor.ndim == 3:
         tensor = tensor[0] if tensor.shape[0] == 1 else tensor.permute(1, 2, 0)
     return np.ascontiguousarray(tensor.numpy())
@@ -79,7 +81,9 @@ def batched(v: ArrayLike, *, ndim: int, who: str) -> tuple[Tensor, Callable[[Ten
     tensor = torch.from_numpy(v) if isinstance(v, np.ndarray) and v.dtype.kind in "fc" else v
     if not isinstance(tensor, Tensor):
         kind = f"array of {v.dtype}" if isinstance(v, np.ndarray) else type(v).__name__
-        raise TypeError(f"{who}: expected a floating-point tensor or array, got {kind}; pnp.to_tensor converts pictures.")
+        raise TypeError(
+            f"{who}: expected a floating-point tensor or array, got {kind}; pnp.to_tensor converts pictures."
+        )
     if tensor.ndim < ndim:
         raise ValueError(f"{who}: expected an image of at least {ndim} dimensions, got shape {tuple(tensor.shape)}.")
     images = tensor if tensor.ndim > ndim else tensor[None]

@@ -172,9 +172,7 @@ class LinearOperator(torch.nn.Module):
         self._check(y, self.out_shape, "adjoint")
         return self._by_parts(self._adjoint, y, self.complex_out, self.complex_in)
 
-    def tikhonov(
-        self, y: Tensor, rho: float | Tensor, v: Tensor | float = 0.0, *, tol: float | None = None
-    ) -> Tensor:
+    def tikhonov(self, y: Tensor, rho: float | Tensor, v: Tensor | float = 0.0, *, tol: float | None = None) -> Tensor:
         """``argmin_x ||A x - y||^2 + rho ||x - v||^2``, by a closed form where there is one, else by CG.
 
         Both sides of one identity are used, ``v + A^H (A A^H + rho I)^-1 (y - A v) = v + (A^H A + rho I)^-1 A^H (y - A v)``:
@@ -230,7 +228,9 @@ class LinearOperator(torch.nn.Module):
         """The matrix of one item, (M, N), for tiny shapes. Raises: ValueError above 2^24 entries."""
         rows, columns = math.prod(self.out_shape), self.columns
         if rows * columns > 1 << 24:
-            raise ValueError(f"{self._name}.to_dense: {rows} x {columns} entries are too many; use forward and adjoint.")
+            raise ValueError(
+                f"{self._name}.to_dense: {rows} x {columns} entries are too many; use forward and adjoint."
+            )
         basis = torch.eye(columns, dtype=self.dtype, device=self.device).reshape(columns, *self.in_shape)
         return self.forward(basis).reshape(columns, rows).T
 

@@ -21,7 +21,7 @@ def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
     """Standard deviation of white Gaussian noise in the data ``y`` of ``A``, one number per image; NaN where unknown.
 
     The operator says what it can: a blur reads the frequencies that it destroys, operators whose data are a picture use
-    the smallest eigenvalues of the patch covariance. Where rows are random, noise and signal cannot be separated, and
+    the smallest eigenvalues of the patch covariance, masks how samples miss a local plane. Where rows are random, noise and signal cannot be separated, and
     the answer is NaN. The estimate is for independent noise; correlated noise is not recognised.
 
     Shapes: ``y`` (..., *A.out_shape) of one image to a scalar, of a batch to (B,).
@@ -42,9 +42,9 @@ def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
 def patch_noise(image: Tensor) -> Tensor:
     """Noise level of pictures from the spread of their patches: the eigenvalues that only noise fills.
 
-    Clean patches live near a subspace, so the smallest eigenvalues of the patch covariance all equal the noise variance;
-    the largest ones are dropped until mean and median of the rest agree. Patches as flat as the estimated noise are chosen
-    and the estimate repeated on them, because texture fills more dimensions than noise of the same strength.
+    Clean patches live near a subspace, so the smallest eigenvalues of the patch covariance all equal the noise
+    variance; the largest ones are dropped until mean and median of the rest agree. Patches as flat as the estimated
+    noise are chosen and the estimate repeated on them, because texture fills more dimensions than its strength tells.
 
     Shapes: (..., H, W) to (...); NaN for pictures with fewer patches than eigenvalues.
     Source: Chen, Zhu & Heng, *An Efficient Statistical Method for Image Noise Level Estimation*, 2015, alg. 1; the
@@ -79,3 +79,43 @@ def _smallest_eigenvalues(patches: Tensor) -> Tensor:
     medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
     agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
     return means[agree[-1]].sqrt()
+
+
+@torch.no_grad()
+def scattered_noise(y: Tensor, weight: Tensor) -> Tensor:
+    """Noise level of scattered samples ``y = weight * picture + noise`` from how they miss a plane in small blocks.
+
+    Blocks as flat as the estimated noise are chosen and the estimate repeated, as in ``patch_noise``.
+
+    Shapes: ``y`` (..., H, W) to (...), ``weight`` (H, W), zero where nothing was sampled; NaN with too few samples.
+    """
+    height, width = weight.shape
+    lead = y.shape[:-2]
+    rows, cols = (torch.linspace(-1, 1, PATCH, dtype=torch.float64, device=y.device) for _ in range(2))
+    if min(height, width) < PATCH:
+        return y.new_full(lead, math.nan)
+
+    def blocks(t: Tensor) -> Tensor:  # (..., H, W) to (n, blocks, PATCH^2)
+        flat = t.double().reshape(-1, 1, *t.shape[-2:])
+        return torch.nn.functional.unfold(flat, PATCH, stride=PATCH // 2).transpose(1, 2)
+
+    w, samples = blocks(weight)[0], blocks(torch.where(weight != 0, y, 0))
+    freedom = (w != 0).sum(dim=1) - 3
+    usable = freedom >= PATCH // 2
+    if int(usable.sum()) < PATCH:
+        return y.new_full(lead, math.nan)
+    w, samples, freedom = w[usable], samples[:, usable], freedom[usable].double()
+    plane = torch.stack([torch.ones(PATCH, PATCH).to(rows), *torch.meshgrid(rows, cols, indexing="ij")]).reshape(3, -1)
+    design = w[:, :, None] * plane.T  # (blocks, PATCH^2, 3)
+    basis = torch.linalg.qr(design).Q
+    missed = samples - torch.einsum("bpk,bqk,nbq->nbp", basis, basis, samples)
+    variances = missed.square().sum(dim=2) / freedom
+    allowance = 1 + 3 * (2 / freedom).sqrt()
+    levels = []
+    for variance in variances:
+        level = variance.median()
+        for _ in range(2 * ROUNDS):
+            flat = variance <= level * allowance
+            level = (variance[flat] * freedom[flat]).sum() / freedom[flat].sum()
+        levels.append(level.sqrt())
+    return torch.stack(levels).reshape(lead).to(y.dtype)

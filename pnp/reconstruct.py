@@ -83,7 +83,9 @@ def reconstruct(
     watch = Watch(callback=callback, checkpoint=file, progress=progress, truth=problem.truth, deadline=deadline)
     work = _Work(problem, watch, seed, max_prior_calls)
     result = work.done_by(solver, effort)
-    return dataclasses.replace(result, x=problem.restore(result.x), parameters=problem.choices | dict(result.parameters))
+    return dataclasses.replace(
+        result, x=problem.restore(result.x), parameters=problem.choices | dict(result.parameters)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,17 +232,25 @@ class _Work:
         if isinstance(solver, Solver):
             return self._single(Plan(type(solver).__name__, solver), "given")
         if solver in ("ADMM", "HQS"):
-            recipe = Recipe(ADMM if solver == "ADMM" else HQS, 1.0 if solver == "ADMM" else 0.3, 4.0 if solver == "ADMM" else 1.0)
-            return self._single(recipe.plan(self.problem.noise, self.problem.span, 24), "solver given, annealed schedule")
+            recipe = Recipe(
+                ADMM if solver == "ADMM" else HQS, 1.0 if solver == "ADMM" else 0.3, 4.0 if solver == "ADMM" else 1.0
+            )
+            return self._single(
+                recipe.plan(self.problem.noise, self.problem.span, 24), "solver given, annealed schedule"
+            )
         if solver != "auto":
             raise ValueError(f"reconstruct: expected a Solver, 'ADMM', 'HQS' or 'auto', got {solver!r}.")
         if not isinstance(f, LeastSquares):
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 30)
-            return self._single(Plan("ADMM", ADMM(s=schedule, tol=0.0)), "annealed, for a data term that is not Gaussian")
+            return self._single(
+                Plan("ADMM", ADMM(s=schedule, tol=0.0)), "annealed, for a data term that is not Gaussian"
+            )
         if f.operator.multiple is not None:
             return self._denoise(f, f.operator.multiple, effort)
         if f.operator.incoherent and g.cost != "expensive":
-            return self._single(Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level")
+            return self._single(
+                Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level"
+            )
         if g.convex and g.has_value:
             span = float(self.problem.span.mean())
             solver = ADMM(s=0.1 * span, balanced=True, max_iter=500, tol=1e-3)
@@ -297,7 +307,10 @@ class _Work:
             plan = dataclasses.replace(plan, solver=dataclasses.replace(plan.solver, max_iter=iterations))
             reason += f"; cut to {self.max_calls} prior calls"
         result = self._run(plan, self._strengthened(plan), self.problem.start, plan.name, self.watch.truth)
-        parameters = {"solver": Choice(plan.name, reason), "prior_calls": Choice(result.iterations * plan.solver.calls_per_iteration, "spent")}
+        parameters = {
+            "solver": Choice(plan.name, reason),
+            "prior_calls": Choice(result.iterations * plan.solver.calls_per_iteration, "spent"),
+        }
         if result.expected_psnr is None:
             parameters["expected_psnr"] = Choice(None, "unknown: the data say nothing about what the operator destroys")
         return dataclasses.replace(result, parameters=parameters)
@@ -307,7 +320,9 @@ class _Work:
         step = 0.3 * self.problem.noise.clamp_min(1e-4 * float(self.problem.span.min()))
         probe = Probe(f, step * max(f.operator.norm(), 1e-12), self.seed)
         moved = probe.shifted()
-        moved_start = self.problem.start if self.problem.given_start else moved.start().reshape(self.problem.start.shape)
+        moved_start = (
+            self.problem.start if self.problem.given_start else moved.start().reshape(self.problem.start.shape)
+        )
         results: list[Result] = []
         risks: list[Tensor] = []
         calls = 0
@@ -341,7 +356,9 @@ class _Work:
             parameters={
                 "solver": Choice(names[0] if len(set(names)) == 1 else names, f"least {criterion} of {ranking}"),
                 "prior_calls": Choice(calls, "spent, probes included"),
-                "expected_data_error": Choice(table.min(dim=0).values.clamp_min(0).sqrt(), f"rms of A x - A truth, by {criterion}"),
+                "expected_data_error": Choice(
+                    table.min(dim=0).values.clamp_min(0).sqrt(), f"rms of A x - A truth, by {criterion}"
+                ),
                 "expected_psnr": Choice(None, "unknown: the data say nothing about what the operator destroys"),
             },
         )
@@ -357,7 +374,9 @@ class _Work:
 def _one_row(level: Tensor, seconds: float) -> History:
     row = level.double().cpu()[None]
     nothing = torch.full_like(row, math.nan)
-    return History(row, nothing, nothing, nothing, nothing, nothing, torch.zeros(1).double(), torch.tensor([seconds]).double())
+    return History(
+        row, nothing, nothing, nothing, nothing, nothing, torch.zeros(1).double(), torch.tensor([seconds]).double()
+    )
 
 
 def _merge(results: Sequence[Result], winners: list[int]) -> Result:
@@ -374,7 +393,9 @@ def _merge(results: Sequence[Result], winners: list[int]) -> Result:
         padded = [pad(getattr(history, field.name)) for history in histories]
         per_image = padded[0].ndim > 1
         columns[field.name] = (
-            torch.stack([padded[w][:, i] for i, w in enumerate(winners)], dim=1) if per_image else torch.stack(padded).sum(0)
+            torch.stack([padded[w][:, i] for i, w in enumerate(winners)], dim=1)
+            if per_image
+            else torch.stack(padded).sum(0)
         )
     statuses = tuple(results[w].statuses[i] for i, w in enumerate(winners))
     x = torch.stack([results[w].x[i] for i, w in enumerate(winners)])

@@ -29,8 +29,12 @@ class Status(enum.Enum):
     MAX_ITER = "the schedule or the iteration limit ended first; raise max_iter if the residuals were still falling"
     TIME_LIMIT = "time_limit was reached; the best image so far is returned, and a checkpoint lets the run go on"
     DIVERGED = "the residuals grew; the best image so far is returned; use a larger s, or a prior that is a denoiser"
-    NON_FINITE = "NaN or inf appeared in an iterate; the last finite image is returned; check the operator and the prior"
-    INTERRUPTED = "stopped by the user or a callback; the best image so far is returned, a checkpoint lets the run go on"
+    NON_FINITE = (
+        "NaN or inf appeared in an iterate; the last finite image is returned; check the operator and the prior"
+    )
+    INTERRUPTED = (
+        "stopped by the user or a callback; the best image so far is returned, a checkpoint lets the run go on"
+    )
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value}"
@@ -114,7 +118,8 @@ class Result:
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "expected_psnr": _plain(self.expected_psnr),
             "parameters": {
-                name: {"value": _plain(choice.value), "reason": choice.reason} for name, choice in self.parameters.items()
+                name: {"value": _plain(choice.value), "reason": choice.reason}
+                for name, choice in self.parameters.items()
             },
             "history": history,
         }
@@ -135,7 +140,11 @@ class Result:
 def _brief(value: Any) -> str:
     if isinstance(value, Tensor):
         numbers = value.flatten().tolist()
-        return f"{numbers[0]:.4g}" if len(numbers) == 1 else f"[{', '.join(f'{n:.4g}' for n in numbers[:4])}{', ...' * (len(numbers) > 4)}]"
+        return (
+            f"{numbers[0]:.4g}"
+            if len(numbers) == 1
+            else f"[{', '.join(f'{n:.4g}' for n in numbers[:4])}{', ...' * (len(numbers) > 4)}]"
+        )
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -159,7 +168,9 @@ def worst(statuses: list[Status]) -> Status:
 
 def empty_history(iterations: int, images: int) -> dict[str, Tensor]:
     """NaN-filled columns of a ``History``."""
-    columns = {name: torch.full((iterations, images), math.nan, dtype=torch.float64) for name in
-               ("s", "primal", "dual", "misfit", "objective", "psnr")}
+    columns = {
+        name: torch.full((iterations, images), math.nan, dtype=torch.float64)
+        for name in ("s", "primal", "dual", "misfit", "objective", "psnr")
+    }
     seconds = {name: torch.zeros(iterations, dtype=torch.float64) for name in ("data_seconds", "prior_seconds")}
     return columns | seconds

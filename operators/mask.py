@@ -1,0 +1,106 @@
+"""Pixels seen and pixels missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+from pnp.noise import scattered_noise
+
+from .cache import Cache
+from .interpolation import fill
+
+
+class Mask(LinearOperator):
+    """``A x = mask * x``: inpainting, or any weight a pixel; the data keep the grid.
+
+    Entries of zero weight are no data: they may hold anything, NaN included, and are counted nowhere.
+
+    Shapes: ``mask`` (H, W), the same for every channel, or (C, H, W); ``x`` and ``A x`` (..., *mask.shape).
+    Raises: ValueError if every weight is zero, or one is NaN or infinite.
+    """
+
+    def __init__(self, mask: Tensor, *, ndim: int = 2) -> None:
+        if not isinstance(mask, Tensor):
+            raise TypeError(f"Mask: expected the mask as a torch.Tensor, got {type(mask).__name__}.")
+        super().__init__(tuple(mask.shape), tuple(mask.shape), ndim=ndim)
+        mask = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
+        if not bool(torch.isfinite(mask).all()) or not bool((mask != 0).any()):
+            raise ValueError("Mask: expected finite weights, not all of them zero.")
+        self.register_buffer("mask", mask)
+        self.mask: Tensor
+        self._count: Cache[int] = Cache()
+
+    @classmethod
+    def random(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
+        """A share ``keep`` of the pixels, drawn without replacement. Raises: ValueError unless 0 < keep <= 1."""
+        return cls(_draw(tuple(shape), keep, seed, "pixels").to(dtype or torch.get_default_dtype()))
+
+    @classmethod
+    def lines(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
+        """A share ``keep`` of the picture's rows. Raises: ValueError unless 0 < keep <= 1."""
+        kept = _draw((shape[-2],), keep, seed, "lines")
+        return cls(kept[:, None].expand(*shape).to(dtype or torch.get_default_dtype(), copy=True))
+
+    @classmethod
+    def blocks(
+        cls, shape: Sequence[int], keep: float, seed: int = 0, *, size: int = 8, dtype: torch.dtype | None = None
+    ) -> Mask:
+        """A share ``keep`` of the blocks of ``size`` pixels a side. Raises: ValueError unless 0 < keep <= 1, size > 0."""
+        if size < 1:
+            raise ValueError(f"Mask.blocks: expected size >= 1, got {size!r}.")
+        height, width = shape[-2:]
+        kept = _draw((-(-height // size), -(-width // size)), keep, seed, "blocks")
+        kept = kept.repeat_interleave(size, 0)[:height].repeat_interleave(size, 1)[:, :width]
+        return cls(kept.expand(*shape).to(dtype or torch.get_default_dtype(), copy=True))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.mask * x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return torch.where(self.mask != 0, self.mask * y, 0)  # what was not observed may be NaN
+
+    def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return r / (self.mask.square() + rho)
+
+    def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        return b / (self.mask.square() + rho)
+
+    def observed(self) -> Tensor:
+        return self.mask != 0
+
+    @property
+    def rows(self) -> int:
+        return self._count.get([self.mask], lambda: int(torch.count_nonzero(self.mask)))
+
+    def norm(self) -> float:
+        return float(self.mask.abs().max())
+
+    def route(self) -> str:
+        return "exact: diagonal, a division a pixel"
+
+    def start(self, y: Tensor) -> Tensor:
+        seen = self.observed()
+        values = torch.where(seen, y / torch.where(seen, self.mask, 1), 0)
+        return fill(values, seen, ndim=self.ndim)
+
+    def noise_level(self, y: Tensor) -> Tensor | None:
+        if self.ndim != 2:
+            return None
+        if self.mask.ndim == 2:
+            return scattered_noise(y, self.mask)
+        levels = [scattered_noise(y[..., c, :, :], mask) for c, mask in enumerate(self.mask)]
+        return torch.stack(levels, dim=-1)
+
+
+def _draw(shape: tuple[int, ...], keep: float, seed: int, what: str) -> Tensor:
+    """True for ``round(keep * n)`` of the entries, at least one."""
+    if not 0 < keep <= 1:
+        raise ValueError(f"Mask: expected a share of {what} with 0 < keep <= 1, got {keep!r}.")
+    kept = torch.zeros(shape, dtype=torch.bool).flatten()
+    generator = torch.Generator().manual_seed(seed)
+    kept[torch.randperm(len(kept), generator=generator)[: max(round(keep * len(kept)), 1)]] = True
+    return kept.reshape(shape)
