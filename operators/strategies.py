@@ -14,6 +14,8 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .gradient import Gradient
+
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
 
@@ -32,12 +34,21 @@ def random(draw: Draw, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-ENTRIES: tuple[Entry, ...] = ()
+ENTRIES: tuple[Entry, ...] = (
+    Entry("Gradient Neumann", lambda draw, shape, dtype: Gradient(shape)),
+    Entry("Gradient periodic", lambda draw, shape, dtype: Gradient(shape, boundary="periodic")),
+    Entry("Gradient of a volume", lambda draw, shape, dtype: Gradient((draw(st.integers(1, 4)), *shape))),
+)
 
 
 @st.composite
 def operators(
-    draw: Draw, *, name: str | None = None, shape: Shape | None = None, dtype: torch.dtype = torch.float64, side: int = 7
+    draw: Draw,
+    *,
+    name: str | None = None,
+    shape: Shape | None = None,
+    dtype: torch.dtype = torch.float64,
+    side: int = 7,
 ) -> LinearOperator:
     """An operator of the market (of one entry if ``name`` is given) on images of ``shape``, else of at most ``side``."""
     entries = [entry for entry in ENTRIES if name in (None, entry.name)]

@@ -114,7 +114,9 @@ def dense_matrix_agrees(p: Probe) -> Finding:
     x, y, v = single.image(), single.observed(single.data()), single.image(1)
     D = A.to_dense()
     coarse = torch.finfo(D.real.dtype).eps > torch.finfo(p.real).eps  # without buffers it is in torch's default dtype
-    D, x, y, v = (t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (D, x.flatten(), y.flatten(), v.flatten()))
+    D, x, y, v = (
+        t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (D, x.flatten(), y.flatten(), v.flatten())
+    )
     Ax, Ahy = A.forward(single.image()).flatten(), A.adjoint(single.observed(single.data())).flatten()
     if A.complex_out and not A.complex_in:  # over the reals: real and imaginary parts stacked
         D, y, Ax = torch.cat([D.real, D.imag]), torch.cat([y.real, y.imag]), torch.cat([Ax.real, Ax.imag])

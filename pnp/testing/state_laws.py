@@ -27,7 +27,9 @@ def state_dict_restores(p: Probe) -> Finding:
     twin.load_state_dict(doubled)
     _outputs(p, twin)
     twin.load_state_dict(A.state_dict())
-    return Finding("state_dict", _difference(_outputs(p, A), _outputs(p, twin)), p.solve_tol, "the old state comes through")
+    return Finding(
+        "state_dict", _difference(_outputs(p, A), _outputs(p, twin)), p.solve_tol, "the old state comes through"
+    )
 
 
 def pickle_restores(p: Probe) -> Finding:
