@@ -34,7 +34,7 @@ class Picture:
     def tensor(self, size: int | None = None, *, grey: bool = False) -> Tensor:
         """The picture as a float32 image (C, H, W) in [0, 1].
 
-        With ``size`` the central square of it, resized with anti-aliasing.
+        With ``size`` the central square of it, resized with anti-aliasing; a picture on plain ground is kept whole.
         """
         import skimage.color
         import skimage.io
@@ -48,11 +48,23 @@ class Picture:
         if array.ndim == 3 and (grey or _is_grey(array)):
             array = skimage.color.rgb2gray(array)
         if size is not None:
-            side = min(array.shape[:2])
-            top, left = (array.shape[0] - side) // 2, (array.shape[1] - side) // 2
-            square = array[top : top + side, left : left + side]
+            square = _square(array)
+            side = square.shape[0]
             array = skimage.transform.resize(square, (size, size, *square.shape[2:]), anti_aliasing=size < side)
         return to_tensor(np.clip(array, 0, 1)).to(torch.float32)
+
+
+def _square(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """The central square, or the whole picture on a square of its ground if all of its border has one colour."""
+    height, width = array.shape[:2]
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    if np.ptp(border, axis=0).max() < 0.02:
+        rows, columns = max(width - height, 0), max(height - width, 0)
+        pad = [(rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2), (0, 0)]
+        return np.pad(array, pad[: array.ndim], mode="edge")
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return array[top : top + side, left : left + side]
 
 
 def _is_grey(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bool:

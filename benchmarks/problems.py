@@ -8,8 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+import pnp.operators as catalogue
 from pnp import LinearOperator, psnr
-from pnp.operators import Blur, Demosaic, Downsample, Fourier, Identity, Mask, Radon, SinglePixel
 
 Shape = tuple[int, int]
 
@@ -22,29 +22,29 @@ def operator(name: str, shape: Shape) -> LinearOperator:
     height, width = shape
     match name:
         case "identity":
-            return Identity(shape)
+            return catalogue.Identity(shape)
         case "gaussian blur":  # the mild blur of most papers
-            return Blur.gaussian(1.6, shape)
+            return catalogue.Blur.gaussian(1.6, shape)
         case "strong gaussian blur":
-            return Blur.gaussian(5.0, shape)
+            return catalogue.Blur.gaussian(5.0, shape)
         case "motion blur":
-            return Blur.motion(15, 30.0, shape)
+            return catalogue.Blur.motion(15, 30.0, shape)
         case "random mask":
-            return Mask.random(shape, 0.5, 0)
+            return catalogue.Mask.random(shape, 0.5, 0)
         case "sparse mask":
-            return Mask.random(shape, 0.2, 0)
+            return catalogue.Mask.random(shape, 0.2, 0)
         case "single pixel":
-            return SinglePixel(shape, height * width // 4, patterns="hadamard", seed=0)
+            return catalogue.SinglePixel(shape, height * width // 4, patterns="hadamard", seed=0)
         case "single pixel 1" | "single pixel 2" | "single pixel 8":
-            return SinglePixel(shape, height * width // int(name[-1]), patterns="hadamard", seed=0)
+            return catalogue.SinglePixel(shape, height * width // int(name[-1]), patterns="hadamard", seed=0)
         case "super-resolution x2" | "super-resolution x4":
-            return Downsample(shape, int(name[-1]))
+            return catalogue.Downsample(shape, int(name[-1]))
         case "demosaicking":
-            return Demosaic(shape)
+            return catalogue.Demosaic(shape)
         case "MRI":
-            return Fourier(shape, cartesian_mask(shape, 4), real=True)
+            return catalogue.Fourier(shape, cartesian_mask(shape, 4), real=True)
         case "tomography":
-            return Radon(shape, torch.arange(60) * math.pi / 60)
+            return catalogue.Radon(shape, torch.arange(60) * math.pi / 60)
     raise ValueError(f"There is no problem called {name!r}.")
 
 

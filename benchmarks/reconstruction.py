@@ -8,7 +8,7 @@ import time
 from torch import Tensor
 
 import pnp
-from pnp.priors import BM3D, NLM, TV, DeepImagePrior, Wavelet
+import pnp.priors as catalogue
 
 from .grid import Cell, Outcome
 from .pictures import Picture
@@ -24,15 +24,15 @@ def prior(name: str, seed: int = 0) -> pnp.Functional:
     """
     match name:
         case "TV":
-            return TV()
+            return catalogue.TV()
         case "NLM":
-            return NLM()
+            return catalogue.NLM()
         case "BM3D":
-            return BM3D()
+            return catalogue.BM3D()
         case "Wavelet":
-            return Wavelet()
+            return catalogue.Wavelet()
         case "DIP":
-            return DeepImagePrior(seed=seed)
+            return catalogue.DeepImagePrior(seed=seed)
     raise ValueError(f"There is no prior called {name!r}.")
 
 

@@ -1,0 +1,70 @@
+"""Other people's denoisers, where they are installed, called as their users call them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Picture = np.ndarray[Any, Any]
+Denoise = Callable[[Picture, float], Picture]
+
+
+def installed(*modules: str) -> bool:
+    """Whether all of the packages can be imported."""
+    return all(importlib.util.find_spec(name) is not None for name in modules)
+
+
+def skimage_nlm(noisy: Picture, sigma: float) -> Picture:
+    """``skimage.restoration.denoise_nl_means``, fast mode, the strength of its gallery."""
+    from skimage.restoration import denoise_nl_means
+
+    axis = 2 if noisy.ndim == 3 else None
+    return denoise_nl_means(
+        noisy, h=0.6 * sigma, sigma=sigma, patch_size=5, patch_distance=6, fast_mode=True, channel_axis=axis
+    )
+
+
+def skimage_wavelet(noisy: Picture, sigma: float) -> Picture:
+    """``skimage.restoration.denoise_wavelet``, BayesShrink."""
+    from skimage.restoration import denoise_wavelet
+
+    return denoise_wavelet(noisy, sigma=sigma, channel_axis=2 if noisy.ndim == 3 else None, rescale_sigma=False)
+
+
+def skimage_tv(noisy: Picture, sigma: float) -> Picture:
+    """``skimage.restoration.denoise_tv_chambolle`` with weight sigma."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    return denoise_tv_chambolle(noisy, weight=sigma, channel_axis=2 if noisy.ndim == 3 else None)
+
+
+def bm3d_package(noisy: Picture, sigma: float) -> Picture:
+    """The authors' own BM3D: free for non-commercial use only, never needed by this library."""
+    import bm3d
+
+    return np.asarray(bm3d.bm3d_rgb(noisy, sigma) if noisy.ndim == 3 else bm3d.bm3d(noisy, sigma)).reshape(noisy.shape)
+
+
+def opencv_nlm(noisy: Picture, sigma: float) -> Picture:
+    """OpenCV's non-local means, which works on bytes."""
+    import cv2
+
+    bytes_ = np.round(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+    h = 255 * sigma
+    clean = cv2.fastNlMeansDenoisingColored(bytes_, None, h, h) if noisy.ndim == 3 else cv2.fastNlMeansDenoising(bytes_, None, h)
+    return np.asarray(clean) / 255
+
+
+def denoisers() -> dict[str, Denoise]:
+    """Those whose package is there, by name."""
+    table: dict[str, tuple[tuple[str, ...], Denoise]] = {
+        "skimage TV": (("skimage",), skimage_tv),
+        "skimage NLM": (("skimage",), skimage_nlm),
+        "skimage wavelet": (("skimage", "pywt"), skimage_wavelet),
+        "OpenCV NLM": (("cv2",), opencv_nlm),
+        "bm3d package": (("bm3d",), bm3d_package),
+    }
+    return {name: denoise for name, (modules, denoise) in table.items() if installed(*modules)}
