@@ -49,7 +49,7 @@ class Mask(LinearOperator):
     def blocks(
         cls, shape: Sequence[int], keep: float, seed: int = 0, *, size: int = 8, dtype: torch.dtype | None = None
     ) -> Mask:
-        """A share ``keep`` of the blocks of ``size`` pixels a side. Raises: ValueError unless 0 < keep <= 1, size > 0."""
+        """A share ``keep`` of the blocks of ``size`` pixels a side. Raises: ValueError unless 0 < keep <= 1 <= size."""
         if size < 1:
             raise ValueError(f"Mask.blocks: expected size >= 1, got {size!r}.")
         height, width = shape[-2:]

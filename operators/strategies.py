@@ -14,7 +14,13 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .blur import Blur
 from .gradient import Gradient
+from .identity import Identity
+from .mask import Mask
+from .matrix import Matrix
+from .pylops_operator import PylopsOperator
+from .single_pixel import SinglePixel
 
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
@@ -34,7 +40,81 @@ def random(draw: Draw, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
+def some(draw: Draw, most: int) -> int:
+    """A number of things, at least one."""
+    return draw(st.integers(1, most))
+
+
+def kernel(draw: Draw, dtype: torch.dtype, most: int = 9, *, lead: tuple[int, ...] = (), ndim: int = 2) -> Tensor:
+    """A random kernel of at most ``most`` taps a side."""
+    return random(draw, (*lead, *(some(draw, most) for _ in range(ndim))), dtype)
+
+
+def blur(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blur:
+    """Any kernel on images of ``shape``; one that fits where the border is valid."""
+    if boundary != "valid":
+        return Blur(kernel(draw, dtype), shape, boundary)
+    return Blur(random(draw, (some(draw, shape[0]), some(draw, shape[1])), dtype), shape, boundary)
+
+
+def gaussian(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blur:
+    """A separable kernel."""
+    return Blur.gaussian(some(draw, 8) / 10, shape, boundary, dtype=dtype)
+
+
+def weights(draw: Draw, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Weights of either sign, about a third of them zero, the first one not."""
+    weight = random(draw, shape, dtype)
+    weight = torch.where(weight.abs() < 0.45, 0, weight)
+    return torch.cat([torch.ones_like(weight.flatten()[:1]), weight.flatten()[1:]]).reshape(shape)
+
+
+def pixels(draw: Draw, shape: Shape, dtype: torch.dtype, patterns: str, ordering: str = "scrambled") -> SinglePixel:
+    """Fewer or more measurements than pixels."""
+    count = some(draw, 2 * shape[0] * shape[1] + 3)
+    return SinglePixel(shape, count, patterns, draw(st.integers(0, 99)), ordering=ordering, dtype=dtype)
+
+
+def matrix(draw: Draw, shape: Shape, dtype: torch.dtype) -> Tensor:
+    """A wide or a tall matrix."""
+    return random(draw, (some(draw, 2 * shape[0] * shape[1] + 3), shape[0] * shape[1]), dtype)
+
+
+def from_pylops(draw: Draw, shape: Shape, dtype: torch.dtype) -> PylopsOperator:
+    """A dense pylops operator, wide or tall."""
+    import pylops
+
+    entries = matrix(draw, shape, dtype).numpy()
+    return PylopsOperator(pylops.MatrixMult(entries, dtype=entries.dtype), shape, (len(entries),))
+
+
 ENTRIES: tuple[Entry, ...] = (
+    Entry("Identity", lambda draw, shape, dtype: Identity(shape)),
+    Entry("Blur circular", lambda draw, shape, dtype: blur(draw, shape, dtype, "circular")),
+    Entry("Blur valid", lambda draw, shape, dtype: blur(draw, shape, dtype, "valid")),
+    Entry("Blur zero", lambda draw, shape, dtype: blur(draw, shape, dtype, "zero")),
+    Entry("Blur replicate", lambda draw, shape, dtype: blur(draw, shape, dtype, "replicate")),
+    Entry("Blur reflect", lambda draw, shape, dtype: blur(draw, shape, dtype, "reflect")),
+    Entry("Blur symmetric", lambda draw, shape, dtype: blur(draw, shape, dtype, "symmetric")),
+    Entry("Blur Gaussian circular", lambda draw, shape, dtype: gaussian(draw, shape, dtype, "circular")),
+    Entry("Blur Gaussian symmetric", lambda draw, shape, dtype: gaussian(draw, shape, dtype, "symmetric")),
+    Entry("Blur motion", lambda draw, shape, dtype: Blur.motion(some(draw, 9), some(draw, 180), shape, dtype=dtype)),
+    Entry("Blur disk", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, dtype=dtype)),
+    Entry("Blur a channel", lambda draw, shape, dtype: Blur(kernel(draw, dtype, lead=(3,)), (3, *shape))),
+    Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
+    Entry("Mask", lambda draw, shape, dtype: Mask(weights(draw, shape, dtype))),
+    Entry("Mask a channel", lambda draw, shape, dtype: Mask(weights(draw, (3, *shape), dtype))),
+    Entry("SinglePixel Hadamard", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard")),
+    Entry("SinglePixel sequency", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "sequency")),
+    Entry(
+        "SinglePixel cake-cutting", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "cake-cutting")
+    ),
+    Entry("SinglePixel zig-zag", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "zig-zag")),
+    Entry("SinglePixel Gaussian", lambda draw, shape, dtype: pixels(draw, shape, dtype, "gaussian")),
+    Entry("SinglePixel Rademacher", lambda draw, shape, dtype: pixels(draw, shape, dtype, "rademacher")),
+    Entry("SinglePixel binary", lambda draw, shape, dtype: pixels(draw, shape, dtype, "binary")),
+    Entry("Matrix", lambda draw, shape, dtype: Matrix(matrix(draw, shape, dtype), shape)),
+    Entry("PylopsOperator", from_pylops),
     Entry("Gradient Neumann", lambda draw, shape, dtype: Gradient(shape)),
     Entry("Gradient periodic", lambda draw, shape, dtype: Gradient(shape, boundary="periodic")),
     Entry("Gradient of a volume", lambda draw, shape, dtype: Gradient((draw(st.integers(1, 4)), *shape))),
@@ -50,7 +130,7 @@ def operators(
     dtype: torch.dtype = torch.float64,
     side: int = 7,
 ) -> LinearOperator:
-    """An operator of the market (of one entry if ``name`` is given) on images of ``shape``, else of at most ``side``."""
+    """An operator of the market (the entry ``name`` if given) on images of ``shape``, else of at most ``side``."""
     entries = [entry for entry in ENTRIES if name in (None, entry.name)]
     entry = entries[draw(st.integers(0, len(entries) - 1))]
     low = entry.smallest

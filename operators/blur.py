@@ -1,0 +1,154 @@
+"""Blur: convolution with any kernel and any border."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+from . import kernels
+from .bordered_blur import BOUNDARIES, BorderedBlur, border_matrix
+from .circular_blur import CircularBlur
+from .delegate import Delegate
+from .kronecker import Kronecker
+
+LONGEST = 2048  # longest side whose one-axis matrices are decomposed: a second of work, once
+
+
+class Blur(Delegate):
+    """Convolution ``A x = kernel * x``.
+
+    ``boundary`` says what lies outside the picture: ``"circular"`` wraps it, ``"zero"``, ``"replicate"``, ``"reflect"``
+    (edge pixel not repeated, as in torch and NumPy) and ``"symmetric"`` (repeated) pad it, and ``"valid"`` makes no
+    assumption: only pixels whose whole neighbourhood lies inside ``shape`` are data, so there are fewer data than
+    unknowns. Photographs are ``valid``; `for_data` builds their operator. The solve is exact for circular borders and
+    for separable kernels, and CG with a circulant preconditioner otherwise.
+
+    Shapes: ``kernel`` (h, w), origin at its centre pixel ``(h // 2, w // 2)``; (C, h, w) holds one kernel a channel and
+    (B, 1 or C, h, w) one a batch item. ``shape`` (H, W) or (C, H, W) of the unknown image. With ``ndim=3`` kernels are
+    (d, h, w) and shapes (D, H, W).
+    Units: ``A x`` has the units of ``x`` when the kernel sums to one.
+    Raises: ValueError for an unknown boundary, a kernel that does not fit ``shape``, or has NaN or infinite values.
+    Source: Hansen, Nagy & O'Leary, *Deblurring Images*, SIAM 2006, ch. 3 and 4.
+    """
+
+    def __init__(self, kernel: Tensor, shape: Sequence[int], boundary: str = "circular", *, ndim: int = 2) -> None:
+        shape = tuple(shape)
+        _check(kernel, shape, boundary, ndim)
+        kernel = kernel if kernel.is_floating_point() else kernel.to(torch.get_default_dtype())
+        if kernel.ndim > ndim and kernel.shape[-ndim - 1] > 1 and len(shape) == ndim:
+            shape = (kernel.shape[-ndim - 1], *shape)
+        if kernel.ndim == ndim + 2 and kernel.shape[0] == 1:
+            kernel = kernel[0]
+        if kernel.ndim == ndim + 1 and kernel.shape[0] == 1:
+            kernel = kernel[0]
+        super().__init__(_engine(kernel, shape, boundary, ndim))
+        self.boundary = boundary
+        self.batch = kernel.shape[0] if kernel.ndim == ndim + 2 else None
+
+    @classmethod
+    def gaussian(
+        cls,
+        sigma: float | Sequence[float],
+        shape: Sequence[int],
+        boundary: str = "circular",
+        *,
+        ndim: int = 2,
+        dtype: torch.dtype | None = None,
+    ) -> Blur:
+        """Gaussian blur of standard deviation ``sigma`` pixels, cut at 4 sigma; the kernel sums to one."""
+        return cls(kernels.gaussian(sigma, ndim=ndim, dtype=dtype), shape, boundary, ndim=ndim)
+
+    @classmethod
+    def motion(
+        cls,
+        length: float,
+        angle: float,
+        shape: Sequence[int],
+        boundary: str = "circular",
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> Blur:
+        """Motion blur over ``length`` pixels at ``angle`` degrees, counter-clockwise from the horizontal."""
+        return cls(kernels.motion(length, angle, dtype=dtype), shape, boundary)
+
+    @classmethod
+    def disk(
+        cls, radius: float, shape: Sequence[int], boundary: str = "circular", *, dtype: torch.dtype | None = None
+    ) -> Blur:
+        """Defocus by a uniform disk of ``radius`` pixels."""
+        return cls(kernels.disk(radius, dtype=dtype), shape, boundary)
+
+    @classmethod
+    def for_data(cls, kernel: Tensor, data_shape: Sequence[int], *, ndim: int = 2) -> Blur:
+        """The ``valid`` operator of a photograph of ``data_shape``; its image is larger by the kernel less one."""
+        grid = tuple(n + size - 1 for n, size in zip(data_shape[-ndim:], kernel.shape[-ndim:], strict=True))
+        return cls(kernel, (*data_shape[:-ndim], *grid), "valid", ndim=ndim)
+
+    def start(self, y: Tensor) -> Tensor:
+        if self.boundary == "circular":
+            return self.engine.start(y)
+        flat = y.flatten(0, -self.ndim - 1)[:, None]
+        pads = [(n - m - (n - m) // 2, (n - m) // 2) for n, m in zip(self.in_shape, self.out_shape, strict=True)]
+        widths = [n for pair in reversed(pads[-self.ndim :]) for n in pair]
+        v = torch.nn.functional.pad(flat, widths, mode="replicate").reshape(
+            *y.shape[: -self.ndim], *self.in_shape[-self.ndim :]
+        )
+        return self._tikhonov(y, 1e-2 * self.norm() ** 2, v, 1e-3, None)[0]
+
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
+        super()._check(x, shape, method)
+        if self.batch is not None and (x.ndim < self.ndim + 2 or x.shape[-self.ndim - 2] != self.batch):
+            raise ValueError(
+                f"{self._name}.{method}: expected a batch of {self.batch}, one item a kernel, got {tuple(x.shape)}."
+            )
+
+    def __repr__(self) -> str:
+        return f"{self._name[:-1]}, {self.boundary})"
+
+
+def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> LinearOperator:
+    if boundary == "circular":
+        return CircularBlur(kernel, shape, ndim=ndim)
+    profiles = separate(kernel) if kernel.ndim == ndim == len(shape) and max(shape) <= LONGEST else None
+    if profiles is None:
+        return BorderedBlur(kernel, shape, boundary, ndim=ndim)
+    matrices = [border_matrix(profile, n, boundary) for profile, n in zip(profiles, shape, strict=True)]
+    return Kronecker([matrix.to(kernel) for matrix in matrices])
+
+
+def separate(kernel: Tensor) -> list[Tensor] | None:
+    """One profile an axis whose outer product is the kernel, in float64; None if there are none to rounding."""
+    rest, profiles = kernel.double(), []
+    tolerance = 4 * torch.finfo(kernel.dtype).eps
+    for _ in range(kernel.ndim - 1):
+        left, s, right = torch.linalg.svd(rest.reshape(rest.shape[0], -1), full_matrices=False)
+        if not bool((s[1:] <= tolerance * s[0]).all()) or s[0] == 0:
+            return None
+        profiles.append(left[:, 0] * s[0].sqrt())
+        rest = (right[0] * s[0].sqrt()).reshape(rest.shape[1:])
+    return [*profiles, rest]
+
+
+def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:
+    if not isinstance(kernel, Tensor):
+        raise TypeError(f"Blur: expected the kernel as a torch.Tensor, got {type(kernel).__name__}.")
+    if boundary != "circular" and boundary not in BOUNDARIES:
+        raise ValueError(f"Blur: expected a boundary out of circular, {', '.join(BOUNDARIES)}, got {boundary!r}.")
+    if not ndim <= kernel.ndim <= ndim + 2 or not ndim <= len(shape) <= ndim + 1 or kernel.numel() == 0:
+        raise ValueError(
+            f"Blur: expected a kernel with {ndim} to {ndim + 2} dimensions and a shape with {ndim} or {ndim + 1}, "
+            f"got {tuple(kernel.shape)} and {shape}; volumes need ndim=3."
+        )
+    if not bool(torch.isfinite(kernel).all()):
+        raise ValueError("Blur: the kernel has NaN or infinite values.")
+    channels = kernel.shape[-ndim - 1] if kernel.ndim > ndim else 1
+    if channels > 1 and len(shape) > ndim and shape[0] != channels:
+        raise ValueError(f"Blur: {channels} kernels do not match the {shape[0]} channels of {shape}.")
+    if boundary == "valid" and any(n < size for n, size in zip(shape[-ndim:], kernel.shape[-ndim:], strict=True)):
+        raise ValueError(
+            f"Blur: a valid border needs images no smaller than the kernel {tuple(kernel.shape)}, got {shape}."
+        )

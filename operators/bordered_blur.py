@@ -1,0 +1,131 @@
+"""Convolution of a picture that does not wrap: the border is padded by a rule, or unknown and estimated too."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+from .cache import Cache
+from .circular_blur import wrap
+
+BOUNDARIES = ("valid", "zero", "replicate", "reflect", "symmetric")
+
+
+def border_index(n: int, before: int, after: int, boundary: str) -> Tensor:
+    """Which of ``n`` pixels stands at each place of a padded axis; -1 for zero.
+
+    ``reflect`` does not repeat the edge pixel (as in torch and NumPy), ``symmetric`` does.
+    """
+    places = torch.arange(-before, n + after)
+    if boundary == "valid":
+        return torch.arange(n)
+    if boundary == "zero":
+        return torch.where((places >= 0) & (places < n), places, -1)
+    if boundary == "replicate":
+        return places.clamp(0, n - 1)
+    if boundary == "symmetric":
+        folded = places % (2 * n)
+        return torch.minimum(folded, 2 * n - 1 - folded)
+    folded = places % max(2 * (n - 1), 1)
+    return torch.minimum(folded, 2 * (n - 1) - folded).clamp_min(0)
+
+
+def border_matrix(profile: Tensor, n: int, boundary: str) -> Tensor:
+    """The matrix of a one-dimensional convolution with that border."""
+    size = len(profile)
+    index = border_index(n, size - 1 - size // 2, size // 2, boundary)
+    m = len(index) - size + 1
+    rows = torch.arange(m)[:, None].expand(m, size)
+    taps = index[torch.arange(m)[:, None] + torch.arange(size)]
+    matrix = profile.new_zeros(m, n + 1)  # the last column collects what falls on zeros
+    matrix.index_put_((rows, torch.where(taps < 0, n, taps)), profile.flip(0).expand(m, size), accumulate=True)
+    return matrix[:, :n].contiguous()
+
+
+class BorderedBlur(LinearOperator):
+    """Convolution ``A x = valid(kernel * padded(x))`` with any kernel; CG with a circulant preconditioner.
+
+    Shapes: ``kernel`` (..., h, w), origin at its centre pixel; ``x`` (..., H, W); ``A x`` the same, or
+    (..., H - h + 1, W - w + 1) with ``boundary="valid"``.
+    Source: Hansen, Nagy & O'Leary, *Deblurring Images*, SIAM 2006, ch. 3; T. Chan, *An optimal circulant
+    preconditioner for Toeplitz systems*, 1988.
+    """
+
+    def __init__(self, kernel: Tensor, shape: tuple[int, ...], boundary: str, *, ndim: int = 2) -> None:
+        sizes, grid = kernel.shape[-ndim:], shape[-ndim:]
+        out = tuple(n - size + 1 for n, size in zip(grid, sizes, strict=True)) if boundary == "valid" else grid
+        super().__init__(shape, (*shape[:-ndim], *out), ndim=ndim)
+        self.register_buffer("kernel", kernel)
+        self.kernel: Tensor
+        self.boundary, self.sizes, self.axes = boundary, tuple(sizes), tuple(range(-ndim, 0))
+        for axis, (n, size) in enumerate(zip(grid, sizes, strict=True)):
+            index = border_index(n, size - 1 - size // 2, size // 2, boundary)
+            self.register_buffer(f"index{axis}", index, persistent=False)
+        self.padded = tuple(_fast(n + size - 1) for n, size in zip(out, sizes, strict=True))
+        self._transfer: Cache[Tensor] = Cache()
+        self._circulant: Cache[Tensor] = Cache()
+
+    def _forward(self, x: Tensor) -> Tensor:
+        z = torch.fft.irfftn(
+            self._spectrum() * torch.fft.rfftn(self._pad(x), s=self.padded, dim=self.axes), s=self.padded, dim=self.axes
+        )
+        return z[self._crop()]
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        z = y.new_zeros(*y.shape[: -self.ndim], *self.padded)
+        z[self._crop()] = y
+        z = torch.fft.irfftn(self._spectrum().conj() * torch.fft.rfftn(z, dim=self.axes), s=self.padded, dim=self.axes)
+        return self._unpad(z)
+
+    def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        grid = self.out_shape[-self.ndim :]
+        power = self._circulant.get(
+            [self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square()
+        )
+        return torch.fft.irfftn(torch.fft.rfftn(r, dim=self.axes) / (power + rho), s=grid, dim=self.axes)
+
+    def _spectrum(self) -> Tensor:
+        return self._transfer.get([self.kernel], lambda: torch.fft.rfftn(self.kernel, s=self.padded, dim=self.axes))
+
+    def _crop(self) -> tuple[object, ...]:
+        grid = self.out_shape[-self.ndim :]
+        return (..., *(slice(size - 1, size - 1 + n) for n, size in zip(grid, self.sizes, strict=True)))
+
+    def _indices(self) -> list[Tensor]:
+        return [self.get_buffer(f"index{axis}") for axis in range(self.ndim)]
+
+    def _pad(self, x: Tensor) -> Tensor:
+        if self.boundary == "valid":
+            return x
+        if self.boundary == "zero":
+            pads = [(size - 1 - size // 2, size // 2) for size in reversed(self.sizes)]
+            return torch.nn.functional.pad(x, [n for pair in pads for n in pair])
+        for axis, index in zip(self.axes, self._indices(), strict=True):
+            x = x.index_select(axis, index)
+        return x
+
+    def _unpad(self, z: Tensor) -> Tensor:
+        grid = self.in_shape[-self.ndim :]
+        for axis, index, n in zip(self.axes, self._indices(), grid, strict=True):
+            z = z.narrow(axis, 0, len(index))
+            if self.boundary == "zero":
+                z = z.narrow(axis, self.sizes[axis] - 1 - self.sizes[axis] // 2, n)
+            elif self.boundary != "valid":
+                shape = list(z.shape)
+                shape[axis] = n
+                z = z.new_zeros(shape).index_add(axis, index, z)
+        return z
+
+
+def _fast(n: int) -> int:
+    """The next length that the FFT does quickly: no prime factor above 5."""
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1

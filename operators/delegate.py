@@ -1,0 +1,94 @@
+"""Operators that choose one of several implementations and stand for it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+
+class Delegate(LinearOperator):
+    """An operator that does what its ``engine`` does: the engine's maps, solves and facts are its own."""
+
+    def __init__(self, engine: LinearOperator) -> None:
+        super().__init__(
+            engine.in_shape,
+            engine.out_shape,
+            complex_in=engine.complex_in,
+            complex_out=engine.complex_out,
+            ndim=engine.ndim,
+        )
+        self.engine = engine
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.engine._forward(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.engine._adjoint(y)
+
+    def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return self.engine._solve_dual(r, rho)
+
+    def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        return self.engine._solve_primal(b, rho)
+
+    def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return self.engine._precondition_dual(r, rho)
+
+    def _precondition_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        return self.engine._precondition_primal(b, rho)
+
+    def _tikhonov(
+        self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.engine._tikhonov(y, rho, v, tol, start)
+
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
+        super()._check(x, shape, method)
+        self.engine._check(x, shape, method)
+
+    @property
+    def row_gram(self) -> float | None:
+        return self.engine.row_gram
+
+    @property
+    def column_gram(self) -> float | None:
+        return self.engine.column_gram
+
+    def spectrum(self) -> Tensor | None:
+        return self.engine.spectrum()
+
+    def observed(self) -> Tensor | None:
+        return self.engine.observed()
+
+    @property
+    def solves_dual(self) -> bool:
+        return self.engine.solves_dual
+
+    @property
+    def solves_primal(self) -> bool:
+        return self.engine.solves_primal
+
+    @property
+    def rows(self) -> int:
+        return self.engine.rows
+
+    @property
+    def incoherent(self) -> bool:
+        return self.engine.incoherent
+
+    @property
+    def constant_row(self) -> int | None:
+        return self.engine.constant_row
+
+    def start(self, y: Tensor) -> Tensor:
+        return self.engine.start(y)
+
+    def noise_level(self, y: Tensor) -> Tensor | None:
+        return self.engine.noise_level(y)
+
+    def route(self) -> str:
+        return self.engine.route()
+
+    def norm(self) -> float:
+        return self.engine.norm()

@@ -1,0 +1,41 @@
+"""The identity: denoising as an inverse problem."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+
+class Identity(LinearOperator):
+    """``A x = x``: the data are the image itself, in any dtype and on any device.
+
+    Shapes: ``x`` and ``A x`` (..., *shape).
+    """
+
+    def __init__(self, shape: tuple[int, ...], *, ndim: int = 2) -> None:
+        super().__init__(shape, shape, ndim=ndim)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return y
+
+    @property
+    def row_gram(self) -> float:
+        return 1.0
+
+    @property
+    def column_gram(self) -> float:
+        return 1.0
+
+    def spectrum(self) -> Tensor | None:
+        if len(self.in_shape) < self.ndim:
+            return None
+        *lead, last = self.in_shape[-self.ndim :]
+        return torch.ones(*lead, last // 2 + 1, dtype=self.dtype, device=self.device)
+
+    def start(self, y: Tensor) -> Tensor:
+        return y
