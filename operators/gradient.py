@@ -24,9 +24,7 @@ class Gradient(LinearOperator):
 
     def __init__(self, shape: tuple[int, ...], *, boundary: str = "neumann") -> None:
         if len(shape) not in (2, 3):
-            raise ValueError(
-                f"Gradient: expected shape (H, W) or (D, H, W), got {tuple(shape)}; batch and channels lead."
-            )
+            raise ValueError(f"Gradient: expected shape (H, W) or (D, H, W), got {tuple(shape)}; others lead.")
         if boundary not in ("neumann", "periodic"):
             raise ValueError(f"Gradient: expected boundary 'neumann' or 'periodic', got {boundary!r}.")
         super().__init__(tuple(shape), (len(shape), *shape), ndim=len(shape))

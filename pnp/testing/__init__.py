@@ -5,7 +5,8 @@
 """
 
 from .operator_check import check_operator
+from .prior_check import check_prior
 from .report import Finding, Report
 from .strategies import compositions, images
 
-__all__ = ["Finding", "Report", "check_operator", "compositions", "images"]
+__all__ = ["Finding", "Report", "check_operator", "check_prior", "compositions", "images"]

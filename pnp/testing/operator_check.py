@@ -11,7 +11,7 @@ from pnp.linear_operator import LinearOperator
 
 from . import operator_laws, solve_laws, state_laws
 from .probe import Probe
-from .report import Finding, Report
+from .report import Finding, Report, broken_by
 
 Law = Callable[[Probe], Finding]
 
@@ -91,20 +91,18 @@ def apply_law(
         probe = Probe(A, seed, lead, dtype, complex_values)
         try:
             finding = law(probe)
-        except Exception as error:  # reported as a broken law: one fault must not hide the others
-            name = law.__name__.replace("_", " ")
-            finding = Finding(name, float("nan"), 0.0, f"raised {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - reported: one fault must not hide the others
+            finding = broken_by(error, law.__name__)
         if not finding.ok:
-            note = f"images {(*lead, *A.in_shape)}" + (f": {finding.note}" if finding.note else "")
-            return Finding(finding.law, finding.error, finding.bound, note)
+            return finding.at(f"images {(*lead, *A.in_shape)}")
     return finding
 
 
 def _in_float64(A: LinearOperator, seed: int) -> list[Finding]:
     try:
         wide = copy.deepcopy(A).double()
-    except Exception as error:
-        return [Finding("float64 copy", float("nan"), 0.0, f"raised {type(error).__name__}: {error}")]
+    except Exception as error:  # noqa: BLE001 - reported
+        return [broken_by(error, "float64 copy")]
     laws = (operator_laws.adjoint_pairs_with_forward, solve_laws.tikhonov_solves_its_normal_equations)
     found = [apply_law(law, wide, seed=seed, dtype=torch.float64) for law in laws]
     return [Finding(f"{f.law} (float64)", f.error, f.bound, f.note, f.skipped) for f in found]

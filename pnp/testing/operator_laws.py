@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .probe import Probe
-from .report import Finding, relative
+from .report import Finding, relative, worst
 
 TINY = 1 << 14  # entries of a matrix small enough to be written out
 
@@ -19,11 +19,12 @@ def shapes_and_kinds_are_kept(p: Probe) -> Finding:
     A = p.operator
     x, y = p.image(), p.data()
     complex_x, complex_y = x.is_complex(), y.is_complex()
+    complex_image = A.complex_in or (complex_y and not A.complex_out)
     cases = [
-        ("forward", A.forward(x), A.out_shape, A.complex_out or complex_x and not A.complex_in),
-        ("adjoint", A.adjoint(y), A.in_shape, A.complex_in or complex_y and not A.complex_out),
-        ("tikhonov", A.tikhonov(y, p.rho, x), A.in_shape, complex_x or A.complex_in or complex_y and not A.complex_out),
-        ("start", A.start(y), A.in_shape, A.complex_in or complex_y and not A.complex_out),
+        ("forward", A.forward(x), A.out_shape, A.complex_out or (complex_x and not A.complex_in)),
+        ("adjoint", A.adjoint(y), A.in_shape, complex_image),
+        ("tikhonov", A.tikhonov(y, p.rho, x), A.in_shape, complex_x or complex_image),
+        ("start", A.start(y), A.in_shape, complex_image),
     ]
     wrong = []
     for method, result, shape, complex_ in cases:
@@ -35,7 +36,7 @@ def shapes_and_kinds_are_kept(p: Probe) -> Finding:
 
 
 def adjoint_pairs_with_forward(p: Probe) -> Finding:
-    """``<A x, y> = <x, A^H y>``, for random ``y`` and for ``y`` along ``A x``, where an error of scale shows in full."""
+    """``<A x, y> = <x, A^H y>``, for random ``y`` and for ``y`` along ``A x``, where a wrong scale shows in full."""
     A = p.operator
     x = p.image()
     Ax = A.forward(x)
@@ -45,7 +46,7 @@ def adjoint_pairs_with_forward(p: Probe) -> Finding:
         Ahy = A.adjoint(y)
         gap = _inner(p, Ax, y) - _inner(p, x, Ahy)
         scale = float(Ax.abs().norm() * y.abs().norm() + x.abs().norm() * Ahy.abs().norm())
-        error = _worst(error, relative(gap, scale))
+        error = worst(error, relative(gap, scale))
     return Finding("adjoint", error, p.tol, "" if error <= p.tol else describe_adjoint(p))
 
 
@@ -75,8 +76,8 @@ def forward_is_linear(p: Probe) -> Finding:
     for f, x, z in ((A.forward, p.image(), p.image(1)), (A.adjoint, p.data(), p.data(1))):
         a, b = (0.7 + 0.4j, -1.3 + 0.9j) if x.is_complex() and A.complex_in == A.complex_out else (0.7, -1.3)
         fx, fz = f(x), f(z)
-        error = _worst(error, relative(f(a * x + b * z) - a * fx - b * fz, a * fx, b * fz))
-        error = _worst(error, float(f(torch.zeros_like(x)).abs().max()))
+        error = worst(error, relative(f(a * x + b * z) - a * fx - b * fz, a * fx, b * fz))
+        error = worst(error, float(f(torch.zeros_like(x)).abs().max()))
     return Finding("linearity", error, p.tol)
 
 
@@ -91,15 +92,15 @@ def batch_equals_loop(p: Probe) -> Finding:
         ("adjoint", p.tol, lambda i: A.adjoint(y[i])),
         ("tikhonov", 10 * p.solve_tol, lambda i: A.tikhonov(y[i], rho[i], v[i], tol=1e-10)),
     ]
-    worst = Finding("batch = loop", 0.0, p.tol)
+    found = Finding("batch = loop", 0.0, p.tol)
     for method, bound, f in maps:
         together = f(slice(None))
         for i in range(p.lead[0]):
             alone = f(i)
             error = relative(together[i] - alone, alone, x[i], y[i])
-            if not error * worst.bound <= worst.error * bound:
-                worst = Finding("batch = loop", error, bound, f"{method} of item {i} depends on the rest of the batch")
-    return worst
+            if not error * found.bound <= found.error * bound:
+                found = Finding("batch = loop", error, bound, f"{method} of item {i} depends on the rest of the batch")
+    return found
 
 
 def input_is_untouched(p: Probe) -> Finding:
@@ -115,7 +116,7 @@ def input_is_untouched(p: Probe) -> Finding:
     ]
     for method, call in calls:
         call()
-        changed = _worst(float((x - kept_x).abs().max()), float((y - kept_y).abs().max()))
+        changed = worst(float((x - kept_x).abs().max()), float((y - kept_y).abs().max()))
         if not changed <= error:
             note, error = f"{method} changed its argument", changed
             x.copy_(kept_x)
@@ -133,7 +134,7 @@ def calls_are_repeatable(p: Probe) -> Finding:
     again = A.forward(x), A.adjoint(y), A.tikhonov(y, p.rho, x)
     error = 0.0
     for a, b in zip(first, again, strict=True):
-        error = _worst(error, relative(a - b, a))
+        error = worst(error, relative(a - b, a))
     changed = [name for name, tensor in A.state_dict().items() if not torch.equal(tensor, state[name])]
     note = f"buffers {changed} changed" if changed else "the second of two equal calls gave another answer"
     return Finding("no hidden state", math.inf if changed else error, p.tol, note)
@@ -146,7 +147,7 @@ def layout_does_not_matter(p: Probe) -> Finding:
     for f, x in ((A.forward, p.image()), (A.adjoint, p.data())):
         strided = torch.stack([x, torch.full_like(x, math.nan)], dim=-1)[..., 0]
         expected = f(x)
-        error = _worst(error, relative(f(strided) - expected, expected))
+        error = worst(error, relative(f(strided) - expected, expected))
     return Finding("any memory layout", error, p.tol)
 
 
@@ -165,12 +166,12 @@ def gradient_of_forward_is_adjoint(p: Probe) -> Finding:
         (gradient,) = torch.autograd.grad((value.conj() * y).real.sum(), x)
         expected = adjoint(y)
         expected = expected if x.is_complex() else expected.real
-        error = _worst(error, relative(gradient - expected, expected))
+        error = worst(error, relative(gradient - expected, expected))
     return Finding("gradient", error, 10 * p.tol)
 
 
 def unobserved_entries_are_ignored(p: Probe) -> Finding:
-    """Entries of the data that do not count may hold NaN; forward writes zero there, and ``rows`` does not count them."""
+    """Entries of the data that do not count may hold NaN; forward writes zero there, ``rows`` leaves them out."""
     A = p.operator
     mark = A.observed()
     if mark is None:
@@ -178,10 +179,10 @@ def unobserved_entries_are_ignored(p: Probe) -> Finding:
     y = p.observed(p.data())
     holes = torch.where(mark, y, math.nan)
     error = relative(torch.where(mark, 0, A.forward(p.image())), 1.0)
-    error = _worst(error, abs(A.rows - int(mark.sum())))
+    error = worst(error, abs(A.rows - int(mark.sum())))
     for f in (A.adjoint, lambda data: A.tikhonov(data, p.rho), A.start):
         expected = f(y)
-        error = _worst(error, relative(f(holes) - expected, expected))
+        error = worst(error, relative(f(holes) - expected, expected))
     return Finding("unobserved entries", error, p.tol)
 
 
@@ -199,11 +200,11 @@ def refuses_what_does_not_fit(p: Probe) -> Finding:
             ("a list", x.tolist(), TypeError),
         ):
             try:
-                f(bad)
+                f(bad)  # type: ignore[arg-type]
             except expected as error:
                 if type(A).__name__ not in str(error):
                     wrong.append(f"{method}'s error for {what} does not name the operator: {error}")
-            except Exception as error:  # reported: any other kind of error breaks the law
+            except Exception as error:  # noqa: BLE001 - reported: any other kind of error breaks the law
                 wrong.append(f"{method} raised {type(error).__name__} for {what}")
             else:
                 wrong.append(f"{method} accepted {what}")
@@ -227,11 +228,6 @@ def _inner(p: Probe, a: Tensor, b: Tensor) -> Tensor:
 
 def _with_lead(p: Probe, lead: tuple[int, ...]) -> Probe:
     return Probe(p.operator, p.seed, lead, p.dtype, p.complex_values)
-
-
-def _worst(a: float, b: float) -> float:
-    """The larger of two errors; NaN is larger than anything."""
-    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
 
 
 def _kind(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> str:

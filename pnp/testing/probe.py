@@ -52,9 +52,7 @@ class Probe:
     def image(self, k: int = 0) -> Tensor:
         """The ``k``-th random image, of the field that the operator's images are from."""
         A = self.operator
-        mixed = (
-            self.complex_values and not A.complex_out
-        )  # a real operator with real data takes complex images by parts
+        mixed = self.complex_values and not A.complex_out  # a real operator takes them by parts
         return self._random(A.in_shape, 2 * k, A.complex_in or mixed)
 
     def data(self, k: int = 0) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from torch import Tensor
 
@@ -24,6 +25,10 @@ class Finding:
     def ok(self) -> bool:
         """Whether the law holds or does not apply; an error of NaN breaks it."""
         return self.skipped or self.error <= self.bound
+
+    def at(self, where: str) -> Finding:
+        """The same finding, its note led by the input on which it was made."""
+        return dataclasses.replace(self, note=f"{where}: {self.note}" if self.note else where)
 
     def __str__(self) -> str:
         if self.skipped:
@@ -63,7 +68,7 @@ class Report:
     def __str__(self) -> str:
         width = max((len(finding.law) for finding in self.findings), default=0)
         rows = [
-            f"{finding.law:<{width}}  {_verdict(finding):<7}  {_numbers(finding):<19}  {finding.note * (finding.skipped or not finding.ok)}".rstrip()
+            f"{finding.law:<{width}}  {_verdict(finding):<7}  {_numbers(finding):<19}  {_remark(finding)}".rstrip()
             for finding in self.findings
         ]
         head = f"{self.subject}: {'all laws hold' if self.ok else f'{len(self.failures)} laws broken'}"
@@ -78,8 +83,22 @@ def _numbers(finding: Finding) -> str:
     return "-        -" if finding.skipped else f"{finding.error:.1e}  {finding.bound:.1e}"
 
 
+def _remark(finding: Finding) -> str:
+    return finding.note if finding.skipped or not finding.ok else ""
+
+
+def broken_by(error: Exception, law: str) -> Finding:
+    """The finding of a law that could not be tried because of an exception."""
+    return Finding(law.replace("_", " "), math.nan, 0.0, f"raised {type(error).__name__}: {error}")
+
+
+def worst(a: float, b: float) -> float:
+    """The larger of two errors; NaN is larger than anything."""
+    return math.nan if math.isnan(a) or math.isnan(b) else max(a, b)
+
+
 def relative(difference: Tensor, *scales: Tensor | float) -> float:
     """``||difference||`` over the sum of the scales; 0 where both vanish, inf or NaN where only the scales do."""
     error = float(difference.detach().abs().norm())
     scale = float(sum(abs(s) if isinstance(s, float | int) else float(s.detach().abs().norm()) for s in scales))
-    return 0.0 if error == 0 else error / scale if scale else float("inf")
+    return 0.0 if error == 0 else error / scale if scale else math.inf

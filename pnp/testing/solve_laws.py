@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .operator_laws import TINY, _worst
+from .operator_laws import TINY
 from .probe import Probe
-from .report import Finding, relative
+from .report import Finding, relative, worst
 
 SMALL = 1 << 12  # unknowns up to which an iterative solve is cheap at any penalty
 
@@ -30,7 +30,7 @@ def norm_bounds_the_operator(p: Probe) -> Finding:
     note = f"norm() says {norm:.6g}, a power iteration reaches {reached:.6g}"
     above = reached - norm * (1 + 1e-4) if norm or reached > p.tol else 0.0
     below = 0.8 * norm - reached  # a loose estimate: the iteration may not have converged
-    return Finding("norm", _worst(max(above, 0.0), max(below, 0.0)), p.tol * norm, note)
+    return Finding("norm", worst(max(above, 0.0), max(below, 0.0)), p.tol * norm, note)
 
 
 def tikhonov_solves_its_normal_equations(p: Probe, exponents: Sequence[int] = (-8, -4, -2, 0, 4)) -> Finding:
@@ -39,7 +39,7 @@ def tikhonov_solves_its_normal_equations(p: Probe, exponents: Sequence[int] = (-
     exact = "CG" not in A.route()
     power = p.norm**2 or 1.0
     y = p.observed(p.data())
-    worst = Finding("normal equations", 0.0, p.solve_tol)
+    found = Finding("normal equations", 0.0, p.solve_tol)
     for exponent in exponents if exact or A.columns <= SMALL else (-2, 0):
         rho = power * 10.0**exponent
         for v in (None, p.image(1)):
@@ -48,14 +48,14 @@ def tikhonov_solves_its_normal_equations(p: Probe, exponents: Sequence[int] = (-
             gradient = A.adjoint(p.observed(A.forward(x) - y)) + rho * away
             scale = A.adjoint(y).abs().norm() + power * x.abs().norm() + (0 if v is None else rho * v.abs().norm())
             error = relative(gradient, float(scale))
-            if not error <= worst.error:
+            if not error <= found.error:
                 note = f"rho = 1e{exponent} ||A||^2, {'without' if v is None else 'with'} v, {A.route()}"
-                worst = Finding("normal equations", error, p.solve_tol, note)
-    return worst
+                found = Finding("normal equations", error, p.solve_tol, note)
+    return found
 
 
 def facts_are_true(p: Probe) -> Finding:
-    """``A A^H = row_gram``, ``A^H A = column_gram``, ``A`` = the convolution of ``spectrum()``, and the constant row."""
+    """``A A^H = row_gram``, ``A^H A = column_gram``, ``A`` is the convolution of ``spectrum()``; the constant row."""
     A = p.operator
     x, y = p.image(), p.data()
     Ax, AAhy = A.forward(x), A.forward(A.adjoint(y))
@@ -88,7 +88,7 @@ def stated_solves_invert_their_gram(p: Probe) -> Finding:
         ("_solve_primal", A.solves_primal, p.image(), A._solve_primal, lambda x: A.adjoint(A.forward(x))),
     ]
     power = p.norm**2 or 1.0
-    worst = Finding("stated solves", 0.0, p.solve_tol)
+    found = Finding("stated solves", 0.0, p.solve_tol)
     if not (A.solves_dual or A.solves_primal):
         return Finding("stated solves", note="no closed form claimed", skipped=True)
     for method, claimed, r, solve, gram in sides:
@@ -98,25 +98,25 @@ def stated_solves_invert_their_gram(p: Probe) -> Finding:
             rho = power * 10.0**exponent
             w = solve(r, rho)
             error = relative(gram(w) + rho * w - r, r, power * w.abs().norm().item())
-            if not error <= worst.error:
-                worst = Finding("stated solves", error, p.solve_tol, f"{method} at rho = 1e{exponent} ||A||^2")
-    return worst
+            if not error <= found.error:
+                found = Finding("stated solves", error, p.solve_tol, f"{method} at rho = 1e{exponent} ||A||^2")
+    return found
 
 
 def dense_matrix_agrees(p: Probe) -> Finding:
-    """On tiny shapes ``to_dense()`` is the matrix of forward, its conjugate transpose that of adjoint; norm and solve agree."""
+    """On tiny shapes ``to_dense()`` is the matrix of forward and adjoint; norm and solve agree with it."""
     A = p.operator
     rows, columns = math.prod(A.out_shape), math.prod(A.in_shape)
-    if rows * columns > TINY or A.complex_in and not A.complex_out:
+    if rows * columns > TINY or (A.complex_in and not A.complex_out):
         why = "more than 2^14 entries" if rows * columns > TINY else "linear over the reals only: no complex matrix"
         return Finding("dense matrix", note=why, skipped=True)
     single = Probe(A, p.seed, (), p.dtype)
     x, y, v = single.image(), single.observed(single.data()), single.image(1)
-    D = A.to_dense()
-    coarse = torch.finfo(D.real.dtype).eps > torch.finfo(p.real).eps  # without buffers it is in torch's default dtype
-    D, x, y, v = (
-        t.to(torch.complex128 if t.is_complex() else torch.float64) for t in (D, x.flatten(), y.flatten(), v.flatten())
-    )
+    D = _wide(A.to_dense())
+    coarse = (
+        torch.finfo(A.dtype.to_real()).eps > torch.finfo(p.real).eps
+    )  # without buffers it is in torch's default dtype
+    x, y, v = (_wide(t).flatten() for t in (x, y, v))
     Ax, Ahy = A.forward(single.image()).flatten(), A.adjoint(single.observed(single.data())).flatten()
     if A.complex_out and not A.complex_in:  # over the reals: real and imaginary parts stacked
         D, y, Ax = torch.cat([D.real, D.imag]), torch.cat([y.real, y.imag]), torch.cat([Ax.real, Ax.imag])
@@ -134,3 +134,7 @@ def dense_matrix_agrees(p: Probe) -> Finding:
     ]
     what, error, bound = max(checks, key=lambda check: math.inf if math.isnan(check[1]) else check[1] / check[2])
     return Finding("dense matrix", error, bound, f"{what} differs from the matrix of to_dense()")
+
+
+def _wide(t: Tensor) -> Tensor:
+    return t.to(torch.complex128 if t.is_complex() else torch.float64)

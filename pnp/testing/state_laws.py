@@ -12,13 +12,12 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
-from .operator_laws import _worst
 from .probe import Probe
-from .report import Finding, relative
+from .report import Finding, relative, worst
 
 
 def state_dict_restores(p: Probe) -> Finding:
-    """Loading a state gives the operator of that state, also after another state was loaded and used (no stale cache)."""
+    """Loading a state gives the operator of that state, also after another was loaded and used: no stale cache."""
     A = p.operator
     if held := held_callables(A):
         return Finding("state_dict", note=f"it holds {held}", skipped=True)
@@ -81,5 +80,5 @@ def _outputs(p: Probe, A: LinearOperator) -> list[Tensor]:
 def _difference(results: list[Tensor], others: list[Tensor]) -> float:
     error = 0.0
     for a, b in zip(results, others, strict=True):
-        error = _worst(error, relative(a - b, b))
+        error = worst(error, relative(a - b, b))
     return error
