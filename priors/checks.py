@@ -1,4 +1,4 @@
-"""The one check every prior makes of its arguments: kinds and shapes only, so that ``prox`` never waits for a device."""
+"""The one check every prior makes of its arguments: kinds and shapes only, so ``prox`` never waits for a device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pnp.images import check_image
 def image_batch(v: Tensor, tau: float | Tensor, *, who: str, ndim: int = 2) -> tuple[Tensor, Tensor]:
     """``v`` as one batch of real images and ``tau`` as one variance an image.
 
-    Shapes: (..., C, H, W) to (B, C, H, W) and a float or (..., 1, 1, 1) to (B, 1, 1, 1); one axis more where ``ndim`` is 3.
+    Shapes: (..., C, H, W) to (B, C, H, W) and a float or (..., 1, 1, 1) to (B, 1, 1, 1); one axis more for volumes.
     Raises: TypeError for integer or complex images; ValueError for other shapes and for a float ``tau`` that is
     negative or NaN (a tensor is not looked into: that would wait for the device).
     """

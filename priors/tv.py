@@ -13,7 +13,7 @@ from pnp.functional import Functional
 from pnp.images import ArrayLike
 
 from .checks import image_batch
-from .tv_dual import Geometry, minimise, variation
+from .tv_dual import Geometry, difference, minimise, norms, variation
 
 
 class TV(Functional):
@@ -21,18 +21,19 @@ class TV(Functional):
 
     Keeps edges, flattens what lies between them; convex, and the fastest prior with an eye for structure. With
     ``weight="auto"`` the prox is the TV denoiser best for the noise level ``sqrt(tau)``:
-    ``argmin_x c s TV(x) + 1/2 ||x - v||^2`` with ``s = sqrt(tau)`` and ``c`` growing slowly from 0.5 with the ratio of
-    ``s`` to the contrast of ``v``; then there is no one ``g``, hence no value, but scaling v and s scales the answer.
+    ``argmin_x c s TV(x) + 1/2 ||x - v||^2`` with ``s = sqrt(tau)`` and ``c`` between 0.06 and 1, the larger the less of
+    ``v`` rises above the noise; then there is no one ``g``, hence no value, but scaling v and s scales the answer.
 
     ``isotropic`` takes the Euclidean norm over directions at each pixel (else the sum), ``coupled`` over colour
     channels too (else each channel stands alone). ``bounds=(lo, hi)`` adds the constraint ``lo <= x <= hi`` to g.
     The prox stops when the duality gap, an upper bound of the excess of its objective, is below ``gap`` times the
     objective, image by image (float32 ends at 2e-6). A ``fresh`` copy starts from the dual of its last call and
-    tells the gaps it reached in ``certificate``. The result carries no autograd graph.
+    tells the gaps it reached in ``certificate``. ``backend`` is "numba" (CPU, when installed), "torch" (any device) or
+    "auto"; both take the same steps. The result carries no autograd graph.
 
     Shapes: (..., C, H, W), with ``ndim=3`` (..., C, D, H, W).
     Units: ``weight`` is one over those of the image; ``gap`` has none.
-    Raises: ValueError for a negative or NaN ``weight``, ``gap <= 0``, ``ndim`` other than 1, 2, 3 or empty bounds.
+    Raises: ValueError for a negative or NaN ``weight``, ``gap <= 0``, ``ndim`` other than 2 and 3 or empty bounds.
     Source: Rudin, Osher & Fatemi, *Nonlinear Total Variation Based Noise Removal Algorithms*, 1992; Beck & Teboulle,
     *Fast Gradient-Based Algorithms for Constrained Total Variation*, 2009, sec. 4; Bresson & Chan, *Fast Dual
     Minimization of the Vectorial Total Variation Norm*, 2008 (colour).
@@ -56,8 +57,8 @@ class TV(Functional):
             raise ValueError(f"TV: weight must be finite and >= 0, got {weight!r}.")
         if not gap > 0:
             raise ValueError(f"TV: gap must be > 0, got {gap!r}.")
-        if ndim not in (1, 2, 3):
-            raise ValueError(f"TV: ndim must be 1, 2 or 3, got {ndim!r}.")
+        if ndim not in (2, 3):
+            raise ValueError(f"TV: ndim must be 2 (pictures) or 3 (volumes), got {ndim!r}.")
         if bounds is not None and not bounds[0] <= bounds[1]:
             raise ValueError(f"TV: bounds must be (lo, hi) with lo <= hi, got {bounds!r}.")
         if backend not in ("auto", "numba", "torch"):
@@ -120,15 +121,23 @@ class TV(Functional):
         """Factor of TV beside ``1/2 ||x - v||^2``, one per image."""
         if not isinstance(self.weight, str):
             return self.weight * variance
-        s = variance.sqrt()
-        axes = tuple(range(1, v.ndim))
-        contrast = (v.var(dim=axes, keepdim=True, correction=0) - variance).clamp_min(0).sqrt()
-        return automatic_factor(s / (4 * contrast)) * s  # a picture of range 1 has a standard deviation near 1/4
+        return automatic_strength(v, variance.sqrt(), self.geometry)
 
     def __repr__(self) -> str:
         return f"TV({self.weight!r})"
 
 
-def automatic_factor(ratio: Tensor) -> Tensor:
-    """Best TV strength in units of the noise level, for noise of ``ratio`` times the range of the picture."""
-    return (0.5 + 0.23 * torch.log10((ratio / 0.03).clamp(1, 1e3))).nan_to_num(0.5)
+def automatic_strength(v: Tensor, s: Tensor, geometry: Geometry) -> Tensor:
+    """The factor of TV that denoises ``v`` best of noise ``s``, read off how far its differences exceed those of noise.
+
+    ``s sqrt(k/2) exp(2.2 - 2.5 m)``, k the differences under one norm, m the mean of these norms in units of what noise
+    alone makes of them, each capped at 2 so that edges count by their number. The two constants were fitted on 13
+    pictures at six noise levels (0.005 to 0.4): 0.11 dB below the best factor on average, 0.9 dB at worst.
+    """
+    ndim = v.ndim - 2
+    together = (ndim if geometry.isotropic else 1) * (v.shape[1] if geometry.coupled else 1)
+    noise = s * math.sqrt(2 * together)
+    excess = norms(difference(v, ndim), ndim, geometry) / noise.unsqueeze(1).clamp_min(torch.finfo(v.dtype).tiny)
+    mean = excess.clamp_max(2).flatten(1).mean(dim=1).clamp_min(0.85).reshape(s.shape)  # smoother than noise: as noise
+    factor = 1.0 if ndim == 2 else 0.57  # fitted on volumes: more neighbours hold each other
+    return factor * math.sqrt(together / 2) * s * torch.exp(2.2 - 2.5 * mean)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating[Any]]
+Number = Any  # of the precision of the arrays
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -21,7 +22,8 @@ _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 def _compiled(function: _Kernel) -> _Kernel:
     # no "nnan" and "ninf": the comparisons must stay meaningful on NaN, so that the loop ends
     rules = {"reassoc", "contract", "nsz", "arcp", "afn"}
-    compiled: _Kernel = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=rules)(function)
+    decorate: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=rules)
+    compiled: _Kernel = decorate(function)
     return compiled
 
 
@@ -38,15 +40,15 @@ def _add_difference(row: Floats, plus: Floats, minus: Floats) -> None:
 
 
 @_compiled
-def _clip(row: Floats, lo: float, hi: float) -> None:
+def _clip(row: Floats, lo: Number, hi: Number) -> None:
     for j in range(row.shape[0]):
         row[j] = min(max(row[j], lo), hi)
 
 
 @_compiled
-def _image(w: Floats, p: Floats, lo: float, hi: float, bounded: bool, u: Floats) -> None:
+def _image(w: Floats, p: Floats, lo: Number, hi: Number, bounded: bool, u: Floats) -> None:
     """``u = w - D^T p`` clipped to [lo, hi]."""
-    ndim, channels, depth, height, width = p.shape
+    ndim, channels, depth, height, _ = p.shape
     for c in range(channels):
         for z in range(depth):
             for y in range(height):
@@ -70,7 +72,7 @@ def _image(w: Floats, p: Floats, lo: float, hi: float, bounded: bool, u: Floats)
 
 
 @_compiled
-def _step(q: Floats, ahead: Floats, here: Floats, rate: float, squares: Floats) -> None:
+def _step(q: Floats, ahead: Floats, here: Floats, rate: Number, squares: Floats) -> None:
     for j in range(q.shape[0]):
         g = q[j] + rate * (ahead[j] - here[j])
         q[j] = g
@@ -85,7 +87,7 @@ def _scale(squares: Floats) -> None:
 
 
 @_compiled
-def _extrapolate(q: Floats, p: Floats, scale: Floats, momentum: float) -> None:
+def _extrapolate(q: Floats, p: Floats, scale: Floats, momentum: Number) -> None:
     for j in range(q.shape[0]):
         g = q[j] * scale[j]
         q[j] = g + momentum * (g - p[j])
@@ -96,16 +98,20 @@ def _extrapolate(q: Floats, p: Floats, scale: Floats, momentum: float) -> None:
 def _ahead(u: Floats, c: int, z: int, y: int, axis: int) -> Floats:
     """The row whose difference to row (c, z, y) is wanted, itself at the far border."""
     if axis == 0:
-        return u[c, min(z + 1, u.shape[1] - 1), y]
-    if axis == 1:
-        return u[c, z, min(y + 1, u.shape[2] - 1)]
-    return u[c, z, y, 1:]
+        row: Floats = u[c, min(z + 1, u.shape[1] - 1), y]
+    elif axis == 1:
+        row = u[c, z, min(y + 1, u.shape[2] - 1)]
+    else:
+        row = u[c, z, y, 1:]
+    return row
 
 
 @_compiled
-def _dual_step(u: Floats, p: Floats, q: Floats, momentum: float, rate: float, isotropic: bool, squares: Floats) -> None:
+def _dual_step(
+    u: Floats, p: Floats, q: Floats, momentum: Number, rate: Number, isotropic: bool, squares: Floats
+) -> None:
     """``p = project(q + rate D u)`` and ``q = p + momentum (p - p_old)``, in place."""
-    ndim, channels, depth, height, width = p.shape
+    ndim, channels, depth, height, _ = p.shape
     for z in range(depth):
         for y in range(height):
             for d in range(ndim):
@@ -127,7 +133,7 @@ def _dual_step(u: Floats, p: Floats, q: Floats, momentum: float, rate: float, is
 
 
 @_compiled
-def _square_and_match(p: Floats, ahead: Floats, here: Floats, squares: Floats) -> float:
+def _square_and_match(p: Floats, ahead: Floats, here: Floats, squares: Floats) -> Number:
     matched = squares.dtype.type(0)
     for j in range(ahead.shape[0]):
         g = ahead[j] - here[j]
@@ -137,7 +143,7 @@ def _square_and_match(p: Floats, ahead: Floats, here: Floats, squares: Floats) -
 
 
 @_compiled
-def _sum_of_roots(squares: Floats) -> float:
+def _sum_of_roots(squares: Floats) -> Number:
     total = squares.dtype.type(0)
     for j in range(squares.shape[0]):
         total += np.sqrt(squares[j])
@@ -145,7 +151,7 @@ def _sum_of_roots(squares: Floats) -> float:
 
 
 @_compiled
-def _squared_distance(a: Floats, b: Floats) -> float:
+def _squared_distance(a: Floats, b: Floats) -> Number:
     total = a.dtype.type(0)
     for j in range(a.shape[0]):
         total += (a[j] - b[j]) * (a[j] - b[j])
@@ -155,7 +161,7 @@ def _squared_distance(a: Floats, b: Floats) -> float:
 @_compiled
 def _relative_gap(w: Floats, p: Floats, u: Floats, isotropic: bool, squares: Floats) -> float:
     """``(primal - dual) / primal``; rows are summed in their own precision, the rows' sums in double."""
-    ndim, channels, depth, height, width = p.shape
+    ndim, channels, depth, height, _ = p.shape
     variation, matched, misfit = 0.0, 0.0, 0.0
     for z in range(depth):
         for y in range(height):

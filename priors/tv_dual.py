@@ -39,7 +39,18 @@ def adjoint_difference(p: Tensor, ndim: int) -> Tensor:
 
 def variation(x: Tensor, ndim: int, geometry: Geometry) -> Tensor:
     """Total variation of each image. Shapes: (..., C, *S) to (...)."""
-    return _norms(difference(x, ndim), ndim, geometry).flatten(x.ndim - ndim - 1).sum(dim=-1)
+    return norms(difference(x, ndim), ndim, geometry).flatten(x.ndim - ndim - 1).sum(dim=-1)
+
+
+def norms(g: Tensor, ndim: int, geometry: Geometry) -> Tensor:
+    """Norm of each group of differences, kept broadcastable against ``g`` (..., ndim, C, *S)."""
+    parts: tuple[Tensor, ...] = torch.split(g, 1, dim=-ndim - 2) if geometry.isotropic else (g,)
+    if geometry.coupled:
+        parts = tuple(values for part in parts for values in torch.split(part, 1, dim=-ndim - 1))
+    squares = parts[0].square()
+    for values in parts[1:]:
+        squares.addcmul_(values, values)
+    return squares.sqrt_()
 
 
 def minimise(
@@ -81,13 +92,11 @@ def _compiled(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, ge
 
     volumes = w.reshape(*w.shape[:2], *(1,) * (5 - w.ndim), *w.shape[2:]).contiguous().numpy()
     duals = dual.reshape(*dual.shape[:3], *volumes.shape[2:]).numpy()  # a view: written in place
-    limits = torch.cat([lo, hi], dim=1).flatten(1).tolist()
+    lows, highs = lo.flatten().tolist(), hi.flatten().tolist()
 
     def one(index: int) -> float:
-        return descend(
-            volumes[index], duals[index], *limits[index], geometry.bounds is not None, target,
-            geometry.isotropic, MAX_ITERATIONS,
-        )  # fmt: skip
+        bounded, limits = geometry.bounds is not None, (lows[index], highs[index])
+        return descend(volumes[index], duals[index], *limits, bounded, target, geometry.isotropic, MAX_ITERATIONS)
 
     workers = min(torch.get_num_threads(), w.shape[0])
     if workers == 1:
@@ -98,8 +107,8 @@ def _compiled(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, ge
 
 def _in_pieces(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
     count = w.shape[0] if w.device.type != "cpu" else max(1, CACHED // w[0].numel())
-    pieces = zip(*(tensor.split(count) for tensor in (w, dual, lo, hi)), strict=True)
-    return torch.cat([_descend(*piece, target, geometry) for piece in pieces])
+    pieces = zip(*(torch.split(tensor, count) for tensor in (w, dual, lo, hi)), strict=True)
+    return torch.cat([_descend(w, dual, lo, hi, target, geometry) for w, dual, lo, hi in pieces])
 
 
 def _descend(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
@@ -154,24 +163,13 @@ def _dual_step(q: Tensor, u: Tensor, g: Tensor, geometry: Geometry) -> None:
         count = u.shape[axis] - 1
         steps = g.select(1, axis + ndim).narrow(axis, 0, count)
         steps.add_(u.narrow(axis, 1, count), alpha=0.25 / ndim).sub_(u.narrow(axis, 0, count), alpha=0.25 / ndim)
-    g.div_(_norms(g, ndim, geometry).clamp_(min=1))
-
-
-def _norms(g: Tensor, ndim: int, geometry: Geometry) -> Tensor:
-    """Norm of each group of differences, kept broadcastable against ``g`` (..., ndim, C, *S)."""
-    directions, channels = -ndim - 2, -ndim - 1
-    squares = None
-    for part in g.split(1, dim=directions) if geometry.isotropic else (g,):
-        for values in part.split(1, dim=channels) if geometry.coupled else (part,):
-            squares = values.square() if squares is None else squares.addcmul_(values, values)
-    assert squares is not None
-    return squares.sqrt_()
+    g.div_(norms(g, ndim, geometry).clamp_(min=1))
 
 
 def _relative_gap(w: Tensor, p: Tensor, u: Tensor, geometry: Geometry) -> Tensor:
     """``(primal - dual) / primal``, where primal - dual = TV(u) - <D u, p>, a sum of non-negative terms."""
     steps = difference(u, w.ndim - 2)
-    total = _norms(steps, w.ndim - 2, geometry).flatten(1).sum(dim=1)
+    total = norms(steps, w.ndim - 2, geometry).flatten(1).sum(dim=1)
     primal = total + (u - w).square().flatten(1).sum(dim=1) / 2
     excess = (total - (steps * p).flatten(1).sum(dim=1)).clamp_min(0)
     return torch.where(primal > 0, excess / primal, torch.zeros_like(primal))
