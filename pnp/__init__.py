@@ -1,5 +1,10 @@
 """Plug-and-play inverse problems: any linear operator, any prior, no knobs."""
 
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
 from .admm import ADMM
 from .damp import DAMP
 from .data_terms import LeastSquares
@@ -29,3 +34,10 @@ __all__ = [
     "to_image",
     "to_tensor",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """``pnp.testing`` is loaded when first asked for."""
+    if name == "testing":
+        return importlib.import_module("pnp.testing")
+    raise AttributeError(f"module 'pnp' has no attribute {name!r}")

@@ -49,6 +49,16 @@ class Probe:
         """A middling penalty for one solve, on the operator's own scale."""
         return 0.1 * (self.norm**2 or 1.0)
 
+    @functools.cached_property
+    def solvable(self) -> bool:
+        """Whether the solve can be asked for: conjugate gradients do not end where the adjoint is wrong."""
+        if "CG" not in self.operator.route():
+            return True
+        x, y = self.image(), self.data()
+        Ax, Ahy = self.operator.forward(x), self.operator.adjoint(y)
+        gap = ((Ax.conj() * y).sum() - (x.conj() * Ahy).sum()).real.abs()
+        return float(gap) <= 1e3 * self.tol * float(Ax.norm() * y.norm() + x.norm() * Ahy.norm())
+
     def image(self, k: int = 0) -> Tensor:
         """The ``k``-th random image, of the field that the operator's images are from."""
         A = self.operator
