@@ -32,7 +32,7 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
         size: Annotated[int | None, typer.Option(min=16, help="Side of the pictures, in pixels.")] = None,
         seeds: Annotated[int, typer.Option(min=1, help="Noise seeds per setting: means with 95 % intervals.")] = 1,
         only: Annotated[
-            list[str] | None, typer.Option(help="Regular expression on a cell's label; repeatable.")
+            list[str] | None, typer.Option(help="Regular expression on the label of a cell; repeatable.")
         ] = None,
         device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
         jobs: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: one per core. Timings run alone.")] = 0,
@@ -79,7 +79,7 @@ def execute(benchmark: Benchmark, options: Options) -> int:
     for verdict in finished.page.verdicts:
         typer.echo(f"{'holds' if verdict.holds else 'FAILS'}: {verdict.claim} {verdict.detail}".rstrip())
     for cell, text in finished.failures.items():
-        typer.echo(f"failed cell: {cell.label}\n{text}", err=True)
+        typer.echo(f"failed: {cell.label}: {text.strip().splitlines()[-1]}", err=True)
     typer.echo(f"report: {finished.rows.folder / 'index.html'}")
     return 1 if finished.failures or not all(verdict.holds for verdict in finished.page.verdicts) else 0
 

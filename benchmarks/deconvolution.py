@@ -22,10 +22,26 @@ def cells(options: Options) -> Iterator[Cell]:
         for seed in range(options.seeds):
             for prior in ("TV", "NLM", "BM3D") if options.quick else OURS:
                 yield Reconstruction(
-                    "strong gaussian blur", prior, "auto", picture, noise, options.size, True, seed, device=options.device
+                    "strong gaussian blur",
+                    prior,
+                    "auto",
+                    picture,
+                    noise,
+                    options.size,
+                    True,
+                    seed,
+                    device=options.device,
                 )
             yield Reconstruction(
-                "strong gaussian blur", "none", "Wiener", picture, noise, options.size, True, seed, device=options.device
+                "strong gaussian blur",
+                "none",
+                "Wiener",
+                picture,
+                noise,
+                options.size,
+                True,
+                seed,
+                device=options.device,
             )
 
 
@@ -46,8 +62,8 @@ def summary(rows: Rows) -> Page:
             column = max(range(4), key=lambda i: published[i])
             records.append(_record(name, noise, f"best: {PUBLISHED[column]}", best, published[column], ours[best]))
     caption = (
-        "Our Wiener filter has the best constant, theirs an unstated one. The published Parrots is a larger picture than "
-        "the 256 x 256 one in common use: compare there with the Wiener filter on the same data only."
+        "Our Wiener filter has the best constant, theirs an unstated one. The published Parrots is a larger picture "
+        "than the 256 x 256 one in common use: compare there with the Wiener filter on the same data only."
     )
     table, text = side_by_side(records, "Published and ours, PSNR in dB", caption)
     every = frame[["name", "noise", "prior", "PSNR", "CPU s"]]
@@ -58,7 +74,14 @@ def summary(rows: Rows) -> Page:
 
 
 def _record(name: str, noise: float, method: str, own: str, published: float, ours: float) -> dict[str, object]:
-    return {"picture": name, "noise": noise, "their method": method, "our prior": own, "published": published, "ours": ours}
+    return {
+        "picture": name,
+        "noise": noise,
+        "their method": method,
+        "our prior": own,
+        "published": published,
+        "ours": ours,
+    }
 
 
 BENCHMARK = Benchmark("deconvolution", __doc__ or "", cells, summary, needs_images=True)

@@ -60,14 +60,22 @@ def cells(options: Options) -> Iterator[Cell]:
     """Grey and colour; the deep image prior has a benchmark of its own."""
     size = options.size or (128 if options.quick else 256)
     sigmas = SIGMAS[2:3] if options.quick else SIGMAS
-    names = (("camera", True), ("astronaut", False)) if options.quick else (
-        *(("camera", True), ("brick", True), ("moon", True)), *(("astronaut", False), ("coffee", False))
+    names = (
+        (("camera", True), ("astronaut", False))
+        if options.quick
+        else (*(("camera", True), ("brick", True), ("moon", True)), *(("astronaut", False), ("coffee", False)))
     )
     for name, grey in names:
         for sigma in sigmas:
             for seed in range(options.seeds):
                 yield Comparison(
-                    find(name, options.images), sigma, size, grey, (*OURS, *denoisers()), 3 if options.quick else 5, seed,
+                    find(name, options.images),
+                    sigma,
+                    size,
+                    grey,
+                    (*OURS, *denoisers()),
+                    3 if options.quick else 5,
+                    seed,
                     options.device,
                 )
 
@@ -99,12 +107,17 @@ def summary(rows: Rows) -> Page:
     grouped = table.groupby(["kind", "sigma", "method"], sort=False)
     means = grouped[["PSNR", "CPU s", "memory, images", "gain, dB", "times faster"]].mean().reset_index()
     caption = (
-        f"Means over pictures. {rows.options.threads} thread(s) for every method; CPU seconds are medians of interleaved "
-        "rounds. The bm3d package is free for non-commercial use only; it is measured here and used nowhere."
+        f"Means over pictures. {rows.options.threads} thread(s) for every method; CPU seconds are medians of "
+        "interleaved rounds. The bm3d package is free for non-commercial use only; it is measured here and used nowhere."
     )
     digits = {"CPU s": 3, "memory, images": 1, "times faster": 1, "gain, dB": 2}
-    sections = [Section("Means", [Table("", means, caption, digits)]), Section("Every picture", [Table("", table, digits=digits)])]
-    return Page("Denoisers", __doc__ or "", sections, text=means.to_string(index=False, float_format=lambda v: f"{v:.2f}"))
+    sections = [
+        Section("Means", [Table("", means, caption, digits)]),
+        Section("Every picture", [Table("", table, digits=digits)]),
+    ]
+    return Page(
+        "Denoisers", __doc__ or "", sections, text=means.to_string(index=False, float_format=lambda v: f"{v:.2f}")
+    )
 
 
 BENCHMARK = Benchmark("denoisers", __doc__ or "", cells, summary, timing=True)

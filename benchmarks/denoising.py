@@ -17,7 +17,13 @@ from .reconstruction import prior
 from .report import Page, Section
 from .statistics import over_seeds
 
-PRIORS = {"NLM": 0, "BM3D": 1, "DIP": 2, "TV": None, "Wavelet": None}  # and the published column beside which each stands
+PRIORS = {
+    "NLM": 0,
+    "BM3D": 1,
+    "DIP": 2,
+    "TV": None,
+    "Wavelet": None,
+}  # and the published column beside which each stands
 PUBLISHED = ("NLM", "BM3D / CBM3D", "network")
 
 
@@ -39,7 +45,11 @@ class Denoising(Cell):
         noisy = (truth + noise.to(truth)).clamp(0, 1)
         cpu, wall = time.process_time(), time.perf_counter()
         x = prior(self.prior, self.seed).denoise(noisy, self.noise).clamp(0, 1)
-        row = {"PSNR": float(pnp.psnr(x, truth)), "SSIM": float(pnp.ssim(x, truth)), "noisy": float(pnp.psnr(noisy, truth))}
+        row = {
+            "PSNR": float(pnp.psnr(x, truth)),
+            "SSIM": float(pnp.ssim(x, truth)),
+            "noisy": float(pnp.psnr(noisy, truth)),
+        }
         return Outcome(row | {"CPU s": time.process_time() - cpu, "seconds": time.perf_counter() - wall})
 
 
@@ -61,7 +71,9 @@ def summary(rows: Rows) -> Page:
     for (name, noise), published in DENOISING.items():
         for kind, column in PRIORS.items():
             if column is not None:
-                for ours in frame.loc[(frame["name"] == name) & (frame["noise"] == noise) & (frame["prior"] == kind), "PSNR"]:
+                for ours in frame.loc[
+                    (frame["name"] == name) & (frame["noise"] == noise) & (frame["prior"] == kind), "PSNR"
+                ]:
                     their = PUBLISHED[column]
                     records.append(
                         {"picture": name, "noise": noise, "method": their, "published": published[column], "ours": ours}
@@ -69,7 +81,11 @@ def summary(rows: Rows) -> Page:
     table, text = side_by_side(records, "Published and ours, PSNR in dB", "Sigma is given to every method.")
     from .report import Table
 
-    every = Table("All our priors", frame[["name", "noise", "prior", "PSNR", "SSIM", "noisy", "CPU s"]], digits={"noise": 3, "SSIM": 3})
+    every = Table(
+        "All our priors",
+        frame[["name", "noise", "prior", "PSNR", "SSIM", "noisy", "CPU s"]],
+        digits={"noise": 3, "SSIM": 3},
+    )
     page = f"{text}\n{counts(table.frame)}"
     return Page("Denoising", counts(table.frame), [Section("Table 2", [table, every])], text=page)
 

@@ -30,12 +30,14 @@ def environment(*, jobs: int, threads: int, device: str, version: str) -> dict[s
         "code version": version,
         "commit": _commit(),
     }
-    for package in PACKAGES:
-        try:
-            record[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return record
+    return record | {package: found for package in PACKAGES if (found := _installed(package))}
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _processor() -> str:

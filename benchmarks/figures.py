@@ -34,7 +34,7 @@ def lines(
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}):
-        figure = Figure(figsize=(5.6, 3.7), layout="constrained")
+        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
         axes = figure.add_subplot()
         for index, (name, (horizontal, vertical)) in enumerate(series.items()):
             colour = COLOURS.get(name.split()[0], FALLBACK[index % len(FALLBACK)])
@@ -52,7 +52,7 @@ def lines(
         axes.grid(color="#e0e4eb", linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
         if series:
-            axes.legend(fontsize=8, frameon=False, ncols=2)
+            figure.legend(fontsize=8, frameon=False, ncols=4, loc="outside lower center")
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
     return buffer.getvalue()

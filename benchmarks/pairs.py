@@ -58,7 +58,10 @@ class Oracle(Cell):
                 result = solver.solve(f, prior(self.prior), truth=p.truth, progress=False)
                 reached = float(pnp.psnr(result.x, p.truth))
                 if reached > best:
-                    best, setting = reached, f"{self.solver}, weight {self.weight:g}, margin {margin:g}, {iterations} its"
+                    best, setting = (
+                        reached,
+                        f"{self.solver}, weight {self.weight:g}, margin {margin:g}, {iterations} its",
+                    )
         return Outcome({"PSNR": best, "setting": setting, "settings tried": len(self.margins) * len(self.iterations)})
 
 
@@ -80,7 +83,15 @@ def cells(options: Options) -> Iterator[Cell]:
                         for solver in SOLVERS:
                             for weight in WEIGHTS:
                                 yield Oracle(
-                                    operator, kind, solver, weight, picture, noise, size, seed=seed, device=options.device
+                                    operator,
+                                    kind,
+                                    solver,
+                                    weight,
+                                    picture,
+                                    noise,
+                                    size,
+                                    seed=seed,
+                                    device=options.device,
                                 )
 
 
@@ -101,7 +112,9 @@ def summary(rows: Rows) -> Page:
     worst = reported["gap, sigma given"].max()
     share = (reported["gap, sigma given"] <= 0.5).mean()
     verdicts = [
-        Verdict("Within 0.5 dB of the oracle in nine cells of ten.", bool(share >= 0.9), f"Share: {100 * share:.0f} %."),
+        Verdict(
+            "Within 0.5 dB of the oracle in nine cells of ten.", bool(share >= 0.9), f"Share: {100 * share:.0f} %."
+        ),
         Verdict("Within 1 dB of the oracle in every cell.", bool(worst <= 1), f"Largest gap: {number(worst, 2)} dB."),
     ]
     sections = [

@@ -54,7 +54,11 @@ def opencv_nlm(noisy: Picture, sigma: float) -> Picture:
 
     bytes_ = np.round(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
     h = 255 * sigma
-    clean = cv2.fastNlMeansDenoisingColored(bytes_, None, h, h) if noisy.ndim == 3 else cv2.fastNlMeansDenoising(bytes_, None, h)
+    clean = (
+        cv2.fastNlMeansDenoisingColored(bytes_, None, h, h)
+        if noisy.ndim == 3
+        else cv2.fastNlMeansDenoising(bytes_, None, h)
+    )
     return np.asarray(clean) / 255
 
 

@@ -54,7 +54,9 @@ class Picture:
         return to_tensor(np.clip(array, 0, 1)).to(torch.float32)
 
 
-def _square(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _square(
+    array: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """The central square, or the whole picture on a square of its ground if all of its border has one colour."""
     height, width = array.shape[:2]
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])

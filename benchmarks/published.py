@@ -1,4 +1,4 @@
-"""Numbers printed in Anderson, *Regularization and Applications of a Network Structure Deep Image Prior*: Tables 1-3."""
+"""Numbers printed in Anderson, *Regularization and Applications of a Network Structure Deep Image Prior*."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .report import Table, number
 
 SOURCE = "Anderson, Regularization and Applications of a Network Structure Deep Image Prior"
 
-# Table 1: (picture, noise): Wiener, ADMM + TV with weight 5e-3 and 5e-2, Wiener followed by the network. Blur of 5 pixels.
+# Table 1, blur of 5 pixels: (picture, noise): Wiener, ADMM + TV of weight 5e-3 and 5e-2, Wiener and then the network.
 DECONVOLUTION = {
     ("house", 1e-3): (24.9376, 23.5814, 22.4688, 24.8879),
     ("house", 1e-2): (23.5545, 23.5759, 22.4694, 23.4526),
@@ -54,7 +54,7 @@ SINGLE_PIXEL = {
 
 
 def side_by_side(records: list[dict[str, object]], title: str, caption: str) -> tuple[Table, str]:
-    """"published | ours | difference" for records with those two numbers, as a table and as text."""
+    """ "published | ours | difference" for records with those two numbers, as a table and as text."""
     frame = pd.DataFrame(records)
     frame["difference"] = frame["ours"] - frame["published"]
     text = frame.copy()

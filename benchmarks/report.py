@@ -17,6 +17,7 @@ import pandas as pd
 
 TEMPLATES = Path(__file__).resolve().parent / "page"
 Image = np.ndarray[Any, Any]
+MINUS, NONE, INFINITE, THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{INFINITY}", "\N{THIN SPACE}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Table:
     caption: str = ""
     digits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     best: Sequence[str] = ()  # columns whose largest number is set in bold
+    folded: bool = False
     template = "table.html.j2"
 
     def cells(self) -> list[list[tuple[str, str, str]]]:
@@ -93,6 +95,8 @@ class Charts:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
+    """Parts under one heading."""
+
     title: str
     parts: Sequence[Table | Comparison | Charts]
     lead: str = ""
@@ -112,10 +116,10 @@ class Page:
 def number(value: float, digits: int) -> str:
     """The number as shown: a minus sign that is one, a dash where there is none."""
     if math.isnan(value):
-        return "–"
+        return NONE
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:,.{digits}f}".replace("-", "−").replace(",", " ")
+        return INFINITE if value > 0 else MINUS + INFINITE
+    return f"{value:,.{digits}f}".replace("-", MINUS).replace(",", THIN)
 
 
 def png(image: Image) -> bytes:

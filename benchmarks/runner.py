@@ -47,20 +47,20 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     jobs = 1 if benchmark.timing else min(options.jobs or cores(), max(len(todo), 1))
     failures: dict[Cell, str] = {}
     written = 0.0
-    with tqdm(total=len(cells), initial=len(outcomes), desc=benchmark.name, unit="cell", disable=not progress) as bar:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=options.threads):
-            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            for cell, outcome in work(joblib.delayed(attempt)(store, cell, options.threads) for cell in todo):
-                if isinstance(outcome, str):
-                    failures[cell] = outcome
-                    bar.write(f"failed: {cell.label}\n  {outcome.strip().splitlines()[-1]}")
-                else:
-                    outcomes[cell] = outcome
-                bar.set_postfix_str(cell.label[:60], refresh=False)
-                bar.update()
-                if time.monotonic() - written > WRITE_EVERY:
-                    write(folder / "rows.csv", table(cells, outcomes).to_csv(index=False))
-                    written = time.monotonic()
+    bar = tqdm(total=len(cells), initial=len(outcomes), desc=benchmark.name, unit="cell", disable=not progress)
+    with bar, joblib.parallel_config(backend="loky", inner_max_num_threads=options.threads):
+        work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        for cell, outcome in work(joblib.delayed(attempt)(store, cell, options.threads) for cell in todo):
+            if isinstance(outcome, str):
+                failures[cell] = outcome
+                bar.write(f"failed: {cell.label}\n  {outcome.strip().splitlines()[-1]}")
+            else:
+                outcomes[cell] = outcome
+            bar.set_postfix_str(cell.label[:60], refresh=False)
+            bar.update()
+            if time.monotonic() - written > WRITE_EVERY:
+                write(folder / "rows.csv", table(cells, outcomes).to_csv(index=False))
+                written = time.monotonic()
     frame = table(cells, outcomes)
     write(folder / "rows.csv", frame.to_csv(index=False))
     rows = Rows(frame, {cell: outcomes[cell] for cell in cells if cell in outcomes}, options, folder)
@@ -94,7 +94,7 @@ def attempt(store: Cells, cell: Cell, threads: int) -> tuple[Cell, Outcome | str
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         outcome = cell.run()
-    except Exception:  # noqa: BLE001: one failing cell must not end a grid of hours; the report names it
+    except Exception:  # noqa: BLE001  one failing cell must not end a grid of hours; the report names it
         return cell, traceback.format_exc()
     spent = {"cell CPU seconds": time.process_time() - cpu, "cell seconds": time.perf_counter() - wall}
     outcome = Outcome({**outcome.row, **spent, "version": store.version}, outcome.images, outcome.curves)
@@ -111,6 +111,7 @@ def table(cells: list[Cell], outcomes: dict[Cell, Outcome]) -> pd.DataFrame:
 
 
 def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -55,7 +55,9 @@ def summary(rows: Rows) -> Page:
                         {"picture": name, "prior": prior, "compression": compression, "published": number, "ours": ours}
                     )
         if records:
-            caption = "Size, kind of patterns and noise of the published experiment are not stated, nor is the logo's file."
+            caption = (
+                "Size, kind of patterns and noise of the published experiment are not stated, nor is the logo's file."
+            )
             table, text = side_by_side(records, f"Noise {noise:g}, PSNR in dB", caption)
             parts.append(table)
             texts.append(f"noise {noise:g}\n{text}\n{counts(table.frame)}")

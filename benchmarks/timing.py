@@ -40,6 +40,7 @@ def interleaved(
 
 
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
+    """The median over the rounds of each call."""
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
