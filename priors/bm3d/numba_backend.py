@@ -35,6 +35,7 @@ class NumbaBackend:
         _announce(numba_kernels)
         self.kernels = numba_kernels
         self.threads = torch.get_num_threads()
+        self.buffers: list[Floats] = []
         self.order = _search_order(numba_kernels.REACH, numba_kernels.LANES)
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> Groups:
@@ -45,22 +46,16 @@ class NumbaBackend:
         tasks = [
             task
             for i, limit in enumerate(limits.tolist())
-            for task in self._match_tasks(
-                images[i].numpy(), limit, numbers[i], counts[i]
-            )
+            for task in self._match_tasks(images[i].numpy(), limit, numbers[i], counts[i])
         ]
         self._parallel(tasks)
         return Groups(torch.from_numpy(numbers), torch.from_numpy(counts))
 
-    def hard_threshold(
-        self, noisy: Tensor, groups: Groups, thresholds: Tensor
-    ) -> Tensor:
+    def hard_threshold(self, noisy: Tensor, groups: Groups, thresholds: Tensor) -> Tensor:
         """Collaborative hard thresholding. Shapes: noisy (B, C, H, W), thresholds (B,)."""
         return self._filter(noisy, None, groups, thresholds, biorthogonal())
 
-    def wiener(
-        self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor
-    ) -> Tensor:
+    def wiener(self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor) -> Tensor:
         """Collaborative empirical Wiener filter. Shapes: noisy and pilot (B, C, H, W), variances (B,)."""
         return self._filter(noisy, pilot, groups, variances, cosine())
 
@@ -78,21 +73,15 @@ class NumbaBackend:
         for left in range(0, columns, tile):
             across = min(tile, columns - left)
             stride = across + extra
-            padded = np.full(
-                (3 * (rows + extra + 2), 3 * stride), kernels.OUTSIDE, np.float32
-            )
+            padded = np.full((3 * (rows + extra + 2), 3 * stride), kernels.OUTSIDE, np.float32)
             margin = 3 * kernels.MARGIN
             first, last = (
                 max(3 * left - margin, 0),
                 min(3 * (left + stride) - margin, image.shape[1]),
             )
             at = first - 3 * left + margin
-            padded[margin : margin + image.shape[0], at : at + last - first] = image[
-                :, first:last
-            ]
-            planes = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(
-                1, 3, 0, 2
-            )
+            padded[margin : margin + image.shape[0], at : at + last - first] = image[:, first:last]
+            planes = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(1, 3, 0, 2)
             planes = np.ascontiguousarray(planes).reshape(9, rows + extra + 2, stride)
             for top in range(0, rows, CHUNK):
                 bottom = min(top + CHUNK, rows)
@@ -119,10 +108,7 @@ class NumbaBackend:
     ) -> Tensor:
         estimate = np.empty(noisy.shape, np.float32)
         window = kaiser()
-        matrices = [
-            np.ascontiguousarray(m, np.float32)
-            for m in (analysis, synthesis(analysis, window), window)
-        ]
+        matrices = [np.ascontiguousarray(m, np.float32) for m in (analysis, synthesis(analysis, window), window)]
         channels = [
             (
                 noisy[i, c].numpy(),
@@ -136,15 +122,8 @@ class NumbaBackend:
             for i, level in enumerate(levels.tolist())
             for c in range(noisy.shape[1])
         ]
-        if (
-            len(channels) >= self.threads
-        ):  # one channel a thread; otherwise the rows of a channel are shared
-            self._parallel(
-                [
-                    partial(self._filter_channel, *channel, _serial)
-                    for channel in channels
-                ]
-            )
+        if len(channels) >= self.threads:  # one channel a thread; otherwise the rows of a channel are shared
+            self._parallel([partial(self._filter_channel, *channel, _serial) for channel in channels])
         else:
             for channel in channels:
                 self._filter_channel(*channel, self._parallel)
@@ -169,11 +148,9 @@ class NumbaBackend:
         references = len(counts)
         span = 3 * (min(BAND, references) - 1) + 2 * reach + 1
         images = [noisy] if pilot is None else [noisy, pilot]
-        tables = [np.empty((span * across, 64), np.float32) for _ in images]
-        total, weights = (
-            np.zeros((span * across, 64), np.float32),
-            np.zeros(span * across, np.float32),
-        )
+        *tables, total = [self._buffer(span * across * 64) for _ in range(len(images) + 1)]
+        weights = np.zeros(span * across, np.float32)
+        total[:] = 0
         denominator = np.zeros_like(estimate)
         estimate[:] = 0
         start = 0
@@ -182,10 +159,9 @@ class NumbaBackend:
             bottom = min(top + BAND, references)
             origin = 3 * top - reach
             if top:
-                shift = 3 * BAND * across
-                for sums in (total, weights):
-                    sums[: len(sums) - shift] = sums[shift:]
-                    sums[len(sums) - shift :] = 0
+                for sums in (total.reshape(span, -1), weights.reshape(span, -1)):
+                    sums[: span - 3 * BAND] = sums[3 * BAND :]
+                    sums[span - 3 * BAND :] = 0
             first, last = max(origin, 0), min(3 * (bottom - 1) + reach + 1, down)
             run(
                 [
@@ -229,13 +205,20 @@ class NumbaBackend:
                         estimate,
                         denominator,
                     )
-                    for a, b in _split(
-                        start, done + 7, -(-(done + 7 - start) // self.threads)
-                    )
+                    for a, b in _split(start, done + 7, -(-(done + 7 - start) // self.threads))
                 ]
             )
             start = done
         estimate /= denominator
+        self.buffers += [*tables, total]
+
+    def _buffer(self, size: int) -> Floats:
+        """An uninitialised array: fresh pages cost a tenth of the run time, so buffers are kept for the next channel."""
+        while self.buffers:
+            buffer = self.buffers.pop()  # threads share the list; pop and += are atomic
+            if len(buffer) == size:
+                return buffer
+        return np.empty(size, np.float32)
 
     def _parallel(self, tasks: Iterable[Callable[[], None]]) -> None:
         tasks = list(tasks)
@@ -259,19 +242,13 @@ def _search_order(reach: int, lanes: int) -> npt.NDArray[np.int32]:
     """First displacements (dy, dx) of the matching passes, from the centre outwards so that bounds tighten early."""
     starts = [-reach + phase + 3 * half for phase in range(3) for half in (0, lanes)]
     passes = [(dy, dx) for dy in range(-reach, reach + 1) for dx in starts]
-    return np.array(
-        sorted(passes, key=lambda p: p[0] ** 2 + (p[1] + 3 * lanes // 2) ** 2), np.int32
-    )
+    return np.array(sorted(passes, key=lambda p: p[0] ** 2 + (p[1] + 3 * lanes // 2) ** 2), np.int32)
 
 
 def _announce(kernels: Any) -> None:
     """Say once that the kernels are about to be compiled, when no earlier run left them in Numba's cache."""
     from pathlib import Path
 
-    if kernels.match.signatures or any(
-        Path(kernels.match.stats.cache_path).glob("numba_kernels.match-*.nbi")
-    ):
+    if kernels.match.signatures or any(Path(kernels.match.stats.cache_path).glob("numba_kernels.match-*.nbi")):
         return
-    logging.getLogger("pnp").info(
-        "BM3D: compiling its kernels (about ten seconds, once; Numba keeps them on disk)."
-    )
+    logging.getLogger("pnp").info("BM3D: compiling its kernels (about ten seconds, once; Numba keeps them on disk).")

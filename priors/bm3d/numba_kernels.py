@@ -21,6 +21,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Shorts = npt.NDArray[np.int16]
+Offsets = npt.NDArray[np.uint32]
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
@@ -48,7 +49,7 @@ VARIANCES = _variances()
 def _compiled(function: _Kernel) -> _Kernel:
     # no "nnan"/"ninf": the kernels must stay safe, if meaningless, on NaN
     compiled: _Kernel = numba.njit(
-        cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"}
+        cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
     )(function)
     return compiled
 
@@ -119,14 +120,10 @@ def _cell_sums(flat: Floats, at: Ints, size: int, sums: Floats) -> None:
 
 
 @_compiled
-def _insert(keys: Ints, best: int, key: int) -> None:
-    """Keep the ``best`` smallest keys in descending order; keys[best] is a sentinel."""
-    if best == 16:
-        for j in range(16):
-            keys[j] = min(keys[j], max(keys[j + 1], key))
-    else:
-        for j in range(32):
-            keys[j] = min(keys[j], max(keys[j + 1], key))
+def _insert(keys: Ints, base: int, best: int, key: int) -> None:
+    """Keep the ``best`` smallest keys from ``base`` on, in descending order; a sentinel follows them."""
+    for j in range(best):  # a constant length would be unrolled before the vectoriser runs (5 times slower)
+        keys[base + j] = min(keys[base + j], max(keys[base + j + 1], key))
 
 
 @_compiled
@@ -144,8 +141,7 @@ def match(
     """The nearest blocks of the references in rows ``top`` to ``bottom``: ``numbers``, the reference first, and ``counts``.
 
     Only blocks nearer than ``limit`` (a sum of 64 squared differences) count; ties go to the smaller candidate number.
-    ``planes`` hold the
-    picture from reference column ``left`` on.
+    The planes hold the picture from reference column ``left`` on.
     Shapes: planes (9, rows, stride), numbers (rows, all columns, best), counts (rows, all columns), order (passes, 2).
     """
     best = numbers.shape[2]
@@ -158,17 +154,13 @@ def match(
     sums = np.zeros(4 * LANES * SPAN, np.float32)
     distances = np.empty(64, np.float32)
     bits = distances.view(np.int32)
-    edge = np.full(
-        references, -1, np.float32
-    )  # the distance a candidate must beat; columns of padding admit none
+    edge = np.full(references, -1, np.float32)  # what a candidate must beat; columns of padding admit none
     edge_bits = edge.view(np.int32)
     distances[0] = limit
     filler = bits[0] & ~NUMBER | SELF
-    keys = np.empty((references, best + 1), np.int32)
-    keys[:] = filler
-    keys[:, best - 1 :] = (
-        np.int32(-(2**31)) | SELF
-    )  # the reference comes before any other block
+    keys = np.full(references * (best + 1), filler, np.int32)
+    for k in range(references):  # the reference comes before any other block; it is the sentinel, too
+        keys[k * (best + 1) + best - 1] = keys[k * (best + 1) + best] = np.int32(-(2**31)) | SELF
     for row in range(rows):
         edge[row * stride : row * stride + columns] = limit
     at = np.empty(18, np.int32)
@@ -178,61 +170,42 @@ def match(
             for b in range(3):
                 y, x = dy + a + 3 * MARGIN, dx + b + 3 * MARGIN
                 at[3 * a + b] = (3 * a + b) * plane + (top + MARGIN) * stride + MARGIN
-                at[9 + 3 * a + b] = (
-                    (3 * (y % 3) + x % 3) * plane + (top + y // 3) * stride + x // 3
-                )
+                at[9 + 3 * a + b] = (3 * (y % 3) + x % 3) * plane + (top + y // 3) * stride + x // 3
         _cell_sums(flat, at, size, sums)
         for t in range(LANES):
             if dx + 3 * t > REACH or (dy == 0 and dx + 3 * t == 0):
                 continue
             number = (dy + REACH) * WINDOW + dx + 3 * t + REACH
-            full, narrow = sums[4 * t * SPAN :], sums[(4 * t + 1) * SPAN :]
-            low, corner = sums[(4 * t + 2) * SPAN :], sums[(4 * t + 3) * SPAN :]
             for start in range(0, references, 64):
-                f0, n0, l0, e0 = (
-                    full[start:],
-                    narrow[start:],
-                    low[start:],
-                    corner[start:],
-                )
-                f1, n1 = full[start + stride :], narrow[start + stride :]
-                l2, e2 = low[start + 2 * stride :], corner[start + 2 * stride :]
-                bound = edge[start:]
-                near = 0
+                here = np.uint32(start)
+                full, narrow = np.uint32(4 * t * SPAN + start), np.uint32((4 * t + 1) * SPAN + start)
+                full_below, narrow_below = np.uint32(full + stride), np.uint32(narrow + stride)
+                low, corner = np.uint32(full_below + 2 * SPAN + stride), np.uint32(full_below + 3 * SPAN + stride)
+                near = np.int32(0)
                 for k in range(64):
-                    d = (
-                        f0[k]
-                        + f0[k + 1]
-                        + n0[k + 2]
-                        + f1[k]
-                        + f1[k + 1]
-                        + n1[k + 2]
-                        + l2[k]
-                        + l2[k + 1]
-                        + e2[k + 2]
-                    )
+                    d = sums[full + k] + sums[full + k + 1] + sums[narrow + k + 2]
+                    d += sums[full_below + k] + sums[full_below + k + 1] + sums[narrow_below + k + 2]
+                    d += sums[low + k] + sums[low + k + 1] + sums[corner + k + 2]
                     distances[k] = d
-                    near += d < bound[k]
+                    near |= np.int32(d < edge[here + k])
                 if near:
                     for k in range(64):
-                        if distances[k] < bound[k]:
-                            own = keys[start + k]
-                            _insert(own, best, bits[k] & ~NUMBER | number)
-                            edge_bits[start + k] = own[0] | NUMBER
+                        if distances[k] < edge[here + k]:
+                            base = np.uint32((start + k) * (best + 1))
+                            _insert(keys, base, best, np.int32(bits[k] & ~NUMBER | number))
+                            edge_bits[start + k] = keys[base] | NUMBER
     for row in range(rows):
         for column in range(columns):
-            own = keys[row * stride + column]
+            nearest = (row * stride + column + 1) * (best + 1) - 2
             count = 0
             for j in range(best):
-                numbers[top + row, left + column, j] = own[best - 1 - j] & NUMBER
-                count += own[j] < filler
+                numbers[top + row, left + column, j] = keys[nearest - j] & NUMBER
+                count += keys[nearest - j] < filler
             counts[top + row, left + column] = count
 
 
 @_compiled
-def tabulate(
-    image: Floats, analysis: Floats, top: int, bottom: int, origin: int, table: Floats
-) -> None:
+def tabulate(image: Floats, analysis: Floats, top: int, bottom: int, origin: int, table: Floats) -> None:
     """The coefficients of every block in position rows ``top`` to ``bottom``; the table's first row is ``origin``."""
     width = image.shape[1]
     across = width - 7
@@ -241,7 +214,7 @@ def tabulate(
     for y in range(top, bottom):
         x0, x1, x2, x3 = image[y], image[y + 1], image[y + 2], image[y + 3]
         x4, x5, x6, x7 = image[y + 4], image[y + 5], image[y + 6], image[y + 7]
-        row = table[(y - origin) * across : (y - origin + 1) * across]
+        to = np.uint32((y - origin) * across * 64)
         for u in range(8):
             m = analysis[u]
             m0, m1, m2, m3, m4, m5, m6, m7 = (
@@ -294,7 +267,7 @@ def tabulate(
                     )
             for c in range(across):
                 for v in range(8):
-                    row[c, 8 * u + v] = planar[v, c]
+                    table[to + 64 * c + 8 * u + v] = planar[v, c]
 
 
 @_compiled
@@ -305,16 +278,16 @@ def _haar_two(rows: Floats, a: int, b: int) -> None:
 
 
 @_compiled
-def _gather(table: Floats, at: Ints, size: int, rows: Floats) -> None:
+def _gather(table: Floats, at: Offsets, size: int, rows: Floats) -> None:
     """Unnormalised Haar transform of ``size`` gathered table rows: a sum of n rows carries n times their variance.
 
     Eight rows at a time: their sum, halves' difference, two quarters' differences, four pair differences.
     """
     if size < 8:
         for k in range(size):
-            source, into = table[at[k]], rows[64 * k : 64 * k + 64]
+            source, into = at[k], np.uint32(64 * k)
             for c in range(64):
-                into[c] = source[c]
+                rows[into + c] = table[source + c]
         if size == 4:
             _haar_two(rows, 0, 64)
             _haar_two(rows, 128, 192)
@@ -323,39 +296,21 @@ def _gather(table: Floats, at: Ints, size: int, rows: Floats) -> None:
             _haar_two(rows, 0, 64)
         return
     for first in range(0, size, 8):
-        t0, t1, t2, t3 = (
-            table[at[first]],
-            table[at[first + 1]],
-            table[at[first + 2]],
-            table[at[first + 3]],
-        )
-        t4, t5, t6, t7 = (
-            table[at[first + 4]],
-            table[at[first + 5]],
-            table[at[first + 6]],
-            table[at[first + 7]],
-        )
-        into = rows[64 * first : 64 * first + 512]
+        t0, t1, t2, t3 = at[first], at[first + 1], at[first + 2], at[first + 3]
+        t4, t5, t6, t7 = at[first + 4], at[first + 5], at[first + 6], at[first + 7]
+        into = np.uint32(64 * first)
         for c in range(64):
-            x0, x1, x2, x3, x4, x5, x6, x7 = (
-                t0[c],
-                t1[c],
-                t2[c],
-                t3[c],
-                t4[c],
-                t5[c],
-                t6[c],
-                t7[c],
-            )
+            x0, x1, x2, x3 = table[t0 + c], table[t1 + c], table[t2 + c], table[t3 + c]
+            x4, x5, x6, x7 = table[t4 + c], table[t5 + c], table[t6 + c], table[t7 + c]
             s0, s1, s2, s3 = x0 + x1, x2 + x3, x4 + x5, x6 + x7
-            into[c] = (s0 + s1) + (s2 + s3)
-            into[c + 64] = (s0 + s1) - (s2 + s3)
-            into[c + 128] = s0 - s1
-            into[c + 192] = s2 - s3
-            into[c + 256] = x0 - x1
-            into[c + 320] = x2 - x3
-            into[c + 384] = x4 - x5
-            into[c + 448] = x6 - x7
+            rows[into + c] = (s0 + s1) + (s2 + s3)
+            rows[into + c + 64] = (s0 + s1) - (s2 + s3)
+            rows[into + c + 128] = s0 - s1
+            rows[into + c + 192] = s2 - s3
+            rows[into + c + 256] = x0 - x1
+            rows[into + c + 320] = x2 - x3
+            rows[into + c + 384] = x4 - x5
+            rows[into + c + 448] = x6 - x7
     if size == 16:
         _haar_two(rows, 0, 512)
     elif size == 32:
@@ -365,7 +320,7 @@ def _gather(table: Floats, at: Ints, size: int, rows: Floats) -> None:
 
 
 @_compiled
-def _scatter(rows: Floats, at: Ints, size: int, weight: float, total: Floats) -> None:
+def _scatter(rows: Floats, at: Offsets, size: int, weight: float, total: Floats) -> None:
     """Undo the (rescaled) transform of ``_gather`` and add ``weight`` times each row to its place."""
     if size == 32:
         _haar_two(rows, 0, 1024)
@@ -380,35 +335,35 @@ def _scatter(rows: Floats, at: Ints, size: int, weight: float, total: Floats) ->
     elif size == 2:
         _haar_two(rows, 0, 64)
     for first in range(0, size - 7, 8):
-        x = rows[64 * first : 64 * first + 512]
+        b = np.uint32(64 * first)
         for c in range(64):
-            half0, half1 = x[c] + x[c + 64], x[c] - x[c + 64]
-            s0, s1 = half0 + x[c + 128], half0 - x[c + 128]
-            s2, s3 = half1 + x[c + 192], half1 - x[c + 192]
-            d0, d1, d2, d3 = x[c + 256], x[c + 320], x[c + 384], x[c + 448]
-            x[c] = s0 + d0
-            x[c + 64] = s0 - d0
-            x[c + 128] = s1 + d1
-            x[c + 192] = s1 - d1
-            x[c + 256] = s2 + d2
-            x[c + 320] = s2 - d2
-            x[c + 384] = s3 + d3
-            x[c + 448] = s3 - d3
+            whole, half = rows[b + c], rows[b + c + 64]
+            s0, s1 = whole + half + rows[b + c + 128], whole + half - rows[b + c + 128]
+            s2, s3 = whole - half + rows[b + c + 192], whole - half - rows[b + c + 192]
+            d0, d1, d2, d3 = rows[b + c + 256], rows[b + c + 320], rows[b + c + 384], rows[b + c + 448]
+            rows[b + c] = s0 + d0
+            rows[b + c + 64] = s0 - d0
+            rows[b + c + 128] = s1 + d1
+            rows[b + c + 192] = s1 - d1
+            rows[b + c + 256] = s2 + d2
+            rows[b + c + 320] = s2 - d2
+            rows[b + c + 384] = s3 + d3
+            rows[b + c + 448] = s3 - d3
     for k in range(size):
-        source, into = rows[64 * k : 64 * k + 64], total[at[k]]
+        source, into = np.uint32(64 * k), at[k]
         for c in range(64):
-            into[c] += weight * source[c]
+            total[into + c] += weight * rows[source + c]
 
 
 @_compiled
-def _places(numbers: Shorts, count: int, corner: int, across: int, at: Ints) -> int:
+def _places(numbers: Shorts, count: int, corner: int, across: int, at: Offsets) -> int:
     """Table rows of a group; its size, the largest power of two within ``count``."""
     level = 0
     while 2 << level <= count:
         level += 1
     for k in range(1 << level):
         number = numbers[k]
-        at[k] = corner + (number // WINDOW - REACH) * across + number % WINDOW - REACH
+        at[k] = 64 * (corner + (number // WINDOW - REACH) * across + number % WINDOW - REACH)
     return level
 
 
@@ -430,7 +385,7 @@ def hard_threshold(
     The weight of a group is one over the number of coefficients kept. The group's mean is always kept.
     """
     rows = np.empty(32 * 64, np.float32)
-    at = np.empty(32, np.int32)
+    at = np.empty(32, np.uint32)
     for i in range(top, bottom):
         for j in range(numbers.shape[1]):
             level = _places(
@@ -447,20 +402,20 @@ def hard_threshold(
             for k in range(size):
                 variance = VARIANCES[level, k]
                 bound = threshold * threshold * variance
-                scale = 1 / variance
-                row = rows[64 * k : 64 * k + 64]
+                scale = np.float32(1) / variance
+                b = np.uint32(64 * k)
                 for c in range(64):
-                    x = row[c]
+                    x = rows[b + c]
                     keep = np.float32(1) if x * x > bound else np.float32(0)
                     kept += keep
-                    row[c] = x * scale * keep
+                    rows[b + c] = x * scale * keep
             if rows[0] == 0:
                 kept += 1
-                rows[0] = mean / size
-            weight = 1 / max(kept, np.float32(1))
+                rows[0] = mean / np.float32(size)
+            weight = np.float32(1) / max(kept, np.float32(1))
             _scatter(rows, at, size, weight, total)
             for k in range(size):
-                weights[at[k]] += weight
+                weights[at[k] >> 6] += weight
 
 
 @_compiled
@@ -483,7 +438,7 @@ def wiener(
     """
     rows = np.empty(32 * 64, np.float32)
     clean = np.empty(32 * 64, np.float32)
-    at = np.empty(32, np.int32)
+    at = np.empty(32, np.uint32)
     for i in range(top, bottom):
         for j in range(numbers.shape[1]):
             level = _places(
@@ -496,25 +451,25 @@ def wiener(
             size = 1 << level
             _gather(table, at, size, rows)
             _gather(pilot, at, size, clean)
-            mean = rows[0] / size
+            mean = rows[0] / np.float32(size)
             energy = np.float32(0)
             for k in range(size):
-                scale = 1 / VARIANCES[level, k]
+                scale = np.float32(1) / VARIANCES[level, k]
                 noise = variance * VARIANCES[level, k]
-                row, model = rows[64 * k : 64 * k + 64], clean[64 * k : 64 * k + 64]
+                b = np.uint32(64 * k)
                 for c in range(64):
-                    power = model[c] * model[c]
+                    power = clean[b + c] * clean[b + c]
                     gain = power / (power + noise)
                     energy += gain * gain
-                    row[c] = row[c] * gain * scale
+                    rows[b + c] *= gain * scale
             power = clean[0] * clean[0]
-            gain = power / (power + variance * size)
-            energy += 1 - gain * gain
+            gain = power / (power + variance * np.float32(size))
+            energy += np.float32(1) - gain * gain
             rows[0] = mean
-            weight = 1 / energy
+            weight = np.float32(1) / energy
             _scatter(rows, at, size, weight, total)
             for k in range(size):
-                weights[at[k]] += weight
+                weights[at[k] >> 6] += weight
 
 
 @_compiled
@@ -537,28 +492,19 @@ def aggregate(
     """
     width = numerator.shape[1]
     across = width - 7
-    planar = np.empty((64, across), np.float32)
+    planar = np.empty((8, across), np.float32)
     lines = np.empty((8, width), np.float32)
     for y in range(max(top, first - 7), min(bottom, last)):
-        row = total[(y - origin) * across : (y - origin + 1) * across]
+        source = np.uint32((y - origin) * across * 64)
         weight = weights[(y - origin) * across : (y - origin + 1) * across]
-        for c in range(across):
-            for k in range(64):
-                planar[k, c] = row[c, k]
         lines[:] = 0
         for u in range(8):
-            p0, p1, p2, p3 = (
-                planar[8 * u],
-                planar[8 * u + 1],
-                planar[8 * u + 2],
-                planar[8 * u + 3],
-            )
-            p4, p5, p6, p7 = (
-                planar[8 * u + 4],
-                planar[8 * u + 5],
-                planar[8 * u + 6],
-                planar[8 * u + 7],
-            )
+            for c in range(across):
+                block = np.uint32(source + 64 * c + 8 * u)
+                for v in range(8):
+                    planar[v, c] = total[block + v]
+            p0, p1, p2, p3 = planar[0], planar[1], planar[2], planar[3]
+            p4, p5, p6, p7 = planar[4], planar[5], planar[6], planar[7]
             for k in range(8):
                 m = synthesis[k]
                 m0, m1, m2, m3, m4, m5, m6, m7 = (

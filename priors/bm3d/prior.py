@@ -14,9 +14,7 @@ from .transforms import cosine
 
 BACKENDS = ("auto", "numba", "torch", "reference")
 _SMALLEST = 17  # side to which smaller pictures are continued, so that a block has a few neighbours
-_INVISIBLE = (
-    1e-6  # noise below this fraction of the image's range drowns in float32 rounding
-)
+_INVISIBLE = 1e-6  # noise below this fraction of the image's range drowns in float32 rounding
 
 
 class BM3D(Functional):
@@ -43,13 +41,9 @@ class BM3D(Functional):
 
     def __init__(self, profile: str = "normal", *, backend: str = "auto") -> None:
         if profile not in PROFILES:
-            raise ValueError(
-                f"BM3D: profile must be one of {sorted(PROFILES)}, got {profile!r}."
-            )
+            raise ValueError(f"BM3D: profile must be one of {sorted(PROFILES)}, got {profile!r}.")
         if backend not in BACKENDS:
-            raise ValueError(
-                f"BM3D: backend must be one of {BACKENDS}, got {backend!r}."
-            )
+            raise ValueError(f"BM3D: backend must be one of {BACKENDS}, got {backend!r}.")
         self.profile, self.backend = profile, backend
         self.settings = PROFILES[profile]
 
@@ -65,19 +59,11 @@ class BM3D(Functional):
         sigma = (variance.sqrt() / scale).float().flatten()
         mixing = decorrelation(normal)
         channels = torch.einsum("bij,bjhw->bihw", mixing, normal)
-        clean = denoise(
-            continued(channels), sigma, self.settings, self._backend(v.device)
-        )
-        clean = torch.einsum(
-            "bij,bihw->bjhw", mixing, clean[..., : v.shape[-2], : v.shape[-1]]
-        )
-        change = (clean - normal).to(
-            v.dtype
-        ) * scale  # a change, so that float64 images keep their digits
+        clean = denoise(continued(channels), sigma, self.settings, self._backend(v.device))
+        clean = torch.einsum("bij,bihw->bjhw", mixing, clean[..., : v.shape[-2], : v.shape[-1]])
+        change = (clean - normal).to(v.dtype) * scale  # a change, so that float64 images keep their digits
         visible = sigma.reshape(-1, 1, 1, 1) > _INVISIBLE
-        return (
-            images + torch.where(visible, change, torch.zeros_like(change))
-        ).reshape(v.shape)
+        return (images + torch.where(visible, change, torch.zeros_like(change))).reshape(v.shape)
 
     def _backend(self, device: torch.device) -> Backend:
         from .numba_backend import NumbaBackend

@@ -17,20 +17,14 @@ class Backend(Protocol):
     def match(self, images: Tensor, limits: Tensor, size: int) -> Groups:
         """The ``size`` nearest blocks of every reference, nearer than ``limits`` (B,), a sum over the block."""
 
-    def hard_threshold(
-        self, noisy: Tensor, groups: Groups, thresholds: Tensor
-    ) -> Tensor:
+    def hard_threshold(self, noisy: Tensor, groups: Groups, thresholds: Tensor) -> Tensor:
         """Collaborative hard thresholding at ``thresholds`` (B,)."""
 
-    def wiener(
-        self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor
-    ) -> Tensor:
+    def wiener(self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor) -> Tensor:
         """Collaborative Wiener filter for noise of ``variances`` (B,) with ``pilot`` as the model of the clean image."""
 
 
-def denoise(
-    noisy: Tensor, sigma: Tensor, settings: Settings, backend: Backend
-) -> Tensor:
+def denoise(noisy: Tensor, sigma: Tensor, settings: Settings, backend: Backend) -> Tensor:
     """Both stages (or the first alone): the basic estimate by hard thresholding, then the Wiener filter it steers.
 
     Blocks are matched on the first channel.
@@ -43,9 +37,7 @@ def denoise(
     pilot = backend.hard_threshold(noisy, hard, settings.threshold * sigma)
     if settings.stages == 1:
         return pilot
-    groups = backend.match(
-        pilot[:, 0], 64 * settings.wiener_limit * contrast, settings.wiener_group
-    )
+    groups = backend.match(pilot[:, 0], 64 * settings.wiener_limit * contrast, settings.wiener_group)
     return backend.wiener(noisy, pilot, groups, sigma.square())
 
 
