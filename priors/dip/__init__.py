@@ -3,9 +3,29 @@
 from .networks import ConvDecoder, DeepDecoder, Generator, Hourglass
 from .prior import DeepImagePrior
 from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule, View, WindowedVariance
+from .theory import Rates, fitting_rates
+from .trajectory import Curves, Trajectory, band_correspondence, band_error
 from .two_layer import TwoLayer
 
 __all__ = [
-    "ConvDecoder", "DeepDecoder", "DeepImagePrior", "Discrepancy", "Generator", "HoldOut", "Hourglass", "MovingVariance",
-    "Oracle", "Plateau", "Rule", "TwoLayer", "View", "WindowedVariance",
-]  # fmt: skip
+    "ConvDecoder",
+    "Curves",
+    "DeepDecoder",
+    "DeepImagePrior",
+    "Discrepancy",
+    "Generator",
+    "HoldOut",
+    "Hourglass",
+    "MovingVariance",
+    "Oracle",
+    "Plateau",
+    "Rates",
+    "Rule",
+    "Trajectory",
+    "TwoLayer",
+    "View",
+    "WindowedVariance",
+    "band_correspondence",
+    "band_error",
+    "fitting_rates",
+]

@@ -15,36 +15,17 @@ from pnp.checkpoint import Checkpoint, fingerprint
 from pnp.data_terms import DataTerm
 from pnp.result import Choice, History, Result, Status, empty_history, worst
 
+from .choices import Options, likelihood, stopping_rule, whitening_gain
 from .loop import Callback, FitLoop, Limits
-from .memory import explain_shortage
-from .objective import Objective, hold_out, whitening
+from .memory import explain_shortage, is_shortage
+from .objective import Objective, hold_out
 from .residual import give_back
 from .settings import Settings, value_range
-from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule
+from .stopping import HoldOut, Oracle, Rule
 
 MARGIN = 0.05  # of the first image's range, added on either side
 INCOHERENT_MARGIN = 0.5  # random projections shrink the first image's contrast
-FEW_MEASUREMENTS = 2000  # below, held-out errors are too noisy to rank images
 UNKNOWN_SIGMA = 0.05  # of the range: sets the scale of the loss where the noise level is not known
-STRONG_NOISE = 0.3  # of the range: from here clipping must be modelled
-WEAK_NOISE = 0.02  # of the range: below, Fourier-diagonal operators are whitened
-CLIPPED_SHARE = 0.01  # of the entries at either limit: the data were clipped
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The arguments of ``DeepImagePrior.fit`` beyond operator, data and noise level."""
-
-    loss: str = "auto"
-    stop: str | Rule = "auto"
-    n_nets: int = 1
-    tv: float = 0.0
-    whiten: bool | str = "auto"
-    give_back: bool | str = "auto"
-    photons: float = 1.0
-    limits: tuple[float, float] | None = None
-    time_limit: float | None = None
-    graph: bool = True
 
 
 @dataclasses.dataclass
@@ -141,15 +122,23 @@ class DirectFit:
             limits = Limits(self.settings.recipe(name, relative).iterations, now + (self.deadline - now) / fit_shares)
             try:
                 fit = self.settings.start_fit(
-                    shape, low=low, high=high, device=self.device, relative_sigma=relative, member=member, bounded=bounded,
+                    shape,
+                    low=low,
+                    high=high,
+                    device=self.device,
+                    relative_sigma=relative,
+                    member=member,
+                    bounded=bounded,
                     penalty_scale=objective.scale,
-                )  # fmt: skip
+                )
                 loop = FitLoop(
                     fit, objective, rule, limits, callback=self.callback, truth=truth, graph=self.options.graph,
                     save=self._saver(index, member),
                 )  # fmt: skip
                 status = self._resume_or_run(loop, index, member)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; the host's allocator has none of its own
+                if not is_shortage(error):
+                    raise
                 raise RuntimeError(explain_shortage(name, shape, self.device)) from error
             loops.append(loop)
             statuses.append(status)
@@ -209,82 +198,46 @@ class DirectFit:
         self, index: int, y: Tensor, start: Tensor, sigma: Tensor, relative: float | None, norm: float, span: float
     ) -> tuple[Objective, Rule]:
         observed = self.operator.observed()
-        fitted = torch.ones((1,) * y.ndim, dtype=y.real.dtype, device=y.device)
-        if observed is not None:
-            fitted = observed.to(fitted)
-        loss, limits = self._loss(y, relative, observed)
-        gain = self._gain(relative, span, sigma, observed, loss)
-        rule = self._rule(relative, gain is not None)
+        complete = observed is None
+        ones = torch.ones((1,) * y.ndim, dtype=y.real.dtype, device=y.device)
+        fitted = ones if observed is None else observed.to(ones)
+        loss, limits = likelihood(self.options, y, relative, complete)
+        gain = whitening_gain(
+            self.options,
+            self.operator,
+            loss=loss.value,
+            sigma=sigma,
+            relative_sigma=relative,
+            span=span,
+            complete=complete,
+        )
+        rule, reason = stopping_rule(self.options, self.operator, relative, gain is not None)
         held = None
         if isinstance(rule, HoldOut):
             held = hold_out(self.operator, y, rule.fraction, self.settings.seed) * fitted
             fitted = fitted - held
+        self.choices["loss"] = loss
+        self.choices["stop"] = Choice(type(rule).__name__, reason)
+        if gain is not None:
+            self.choices["whiten"] = Choice(True, "little noise: all frequencies of the data converge together")
         level = math.sqrt(float(sigma.square().mean()))
         objective = Objective(
-            self.operator, y, sigma, self.known, loss, fitted, held, tuple(start.shape), start.is_complex(),
-            gain=gain, tv=self.options.tv, span=span, scale=0.5 * (norm * span / level) ** 2, photons=self.options.photons,
+            self.operator,
+            y,
+            sigma,
+            loss.value,
+            fitted,
+            held,
+            tuple(start.shape),
+            start.is_complex(),
+            gain=gain,
+            tv=self.options.tv,
+            span=span,
+            scale=0.5 * (norm * span / level) ** 2,
+            photons=self.options.photons,
             limits=limits,
-        )  # fmt: skip
+        )
         return objective, rule
-
-    def _loss(self, y: Tensor, relative: float | None, observed: Tensor | None) -> tuple[str, tuple[float, float]]:
-        limits = self.options.limits or (-math.inf, math.inf)
-        if self.options.loss != "auto":
-            if self.options.loss == "censored" and self.options.limits is None:
-                limits = (float(y.min()), float(y.max()))
-            return self.options.loss, limits
-        if relative is not None and relative >= STRONG_NOISE / 2 and not y.is_complex() and observed is None:
-            low, high = (float(n) for n in torch.aminmax(y))
-            if min(float((y == low).double().mean()), float((y == high).double().mean())) >= CLIPPED_SHARE:
-                self.choices["loss"] = Choice(
-                    "censored", "many values sit exactly at the smallest and largest: clipped data"
-                )
-                return "censored", (low, high)
-        self.choices["loss"] = Choice("l2", "Gaussian noise unless told otherwise")
-        return "l2", limits
-
-    def _gain(
-        self, relative: float | None, span: float, sigma: Tensor, observed: Tensor | None, loss: str
-    ) -> Tensor | None:
-        asked = self.options.whiten
-        possible = loss == "l2" and observed is None and sigma.numel() == 1 and relative is not None and relative > 0
-        if asked is False or not possible:
-            if asked is True:
-                raise ValueError(
-                    "DeepImagePrior.fit: whiten=True needs one known sigma > 0, loss 'l2' and no missing data."
-                )
-            return None
-        assert relative is not None
-        spectrum = self.operator.spectrum()
-        flat = spectrum is None or float(spectrum.abs().min()) > 0.5 * float(spectrum.abs().max())
-        if asked == "auto" and (relative > WEAK_NOISE or flat):
-            return None
-        share = 1.0 if relative >= 0.003 else 3.0
-        gain = whitening(self.operator, float(sigma), span, share)
-        if gain is not None:
-            self.choices["whiten"] = Choice(
-                True, "diagonal in Fourier space and little noise: all frequencies converge together"
-            )
-        return gain
-
-    def _rule(self, relative: float | None, whitened: bool) -> Rule:
-        asked = self.options.stop
-        if isinstance(asked, Rule):
-            return asked
-        rule, reason = self._automatic_rule(relative, whitened) if asked == "auto" else (_named(asked), "asked for")
-        self.choices["stop"] = Choice(type(rule).__name__, reason)
-        return rule
-
-    def _automatic_rule(self, relative: float | None, whitened: bool) -> tuple[Rule, str]:
-        if relative == 0:
-            return Plateau(), "noise-free data are fitted to convergence"
-        if whitened:
-            return Discrepancy(), "a whitened loss mixes measurements: none can be held out"
-        if self.operator.rows >= FEW_MEASUREMENTS:
-            return HoldOut(), "5 % of the measurements are predicted, not fitted"
-        if relative is not None:
-            return Discrepancy(), "few measurements, known noise level"
-        return MovingVariance(), "few measurements, unknown noise level"
 
     def _choose_network(
         self, shape: tuple[int, int, int], relative: float | None, low: float, high: float, bounded: bool
@@ -317,9 +270,8 @@ class DirectFit:
             columns["objective"][: loop.iteration, index] = loop.losses[: loop.iteration].double().cpu()
             before = 0
             for row in loop.rows:  # what is measured every few iterations holds until the next look
-                at, misfit, _, distance, psnr, seconds = row
+                at, misfit, _, _, psnr, _ = row
                 columns["misfit"][before : int(at), index] = math.sqrt(max(misfit, 0.0))
-                columns["primal"][before : int(at), index] = distance
                 columns["psnr"][before : int(at), index] = psnr
                 before = int(at)
             if loop.iteration:
@@ -335,21 +287,3 @@ def _channels(image: Tensor) -> Tensor:
     """(..., H, W), perhaps complex, as the network's real channels (C, H, W)."""
     flat = image.reshape(-1, *image.shape[-2:])
     return torch.cat([flat.real, flat.imag]) if flat.is_complex() else flat
-
-
-def _named(name: Any) -> Rule:
-    match name:
-        case "hold-out":
-            return HoldOut()
-        case "discrepancy":
-            return Discrepancy()
-        case "variance":
-            return MovingVariance()
-        case "plateau":
-            return Plateau()
-        case "oracle":
-            return Oracle()
-    raise ValueError(
-        "DeepImagePrior.fit: stop must be 'auto', 'hold-out', 'discrepancy', 'variance', 'plateau', 'oracle' or a Rule, "
-        f"got {name!r}."
-    )

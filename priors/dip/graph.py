@@ -58,7 +58,7 @@ class _Replay:
         graph.replay()  # capturing records the step without running it
 
     def _aside(self, step: Callable[[], None]) -> None:
-        stream = torch.cuda.Stream(self.fit.z.device)
+        stream = torch.cuda.Stream(self.fit.z.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.fit.z.device))
         with torch.cuda.stream(stream):
             step()

@@ -92,6 +92,19 @@ class MeanNorm(nn.Module):
         return x - x.mean(dim=(-2, -1), keepdim=True) + self.bias[:, None, None]
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution as one matrix product over the pixels: faster, channels last, than the convolution routines.
+
+    Shapes: (B, C, H, W) to (B, C', H, W).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
 def normalise(channels: int, kind: str) -> nn.Module:
     """A normalisation layer that uses the statistics of the image at hand in training and afterwards."""
     match kind:
@@ -112,8 +125,17 @@ def convolution(
     """A convolution that keeps the size (before ``stride``), with the border continued by ``padding``."""
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {PADDINGS}, got {padding!r}.")
-    mode = padding if size > 1 else "zeros"
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, padding_mode=mode, bias=bias)  # type: ignore[arg-type]
+    if size == 1 and stride == 1:
+        return Pointwise(inputs, outputs, bias=bias)
+    return nn.Conv2d(
+        inputs,
+        outputs,
+        size,
+        stride,
+        padding=size // 2,
+        padding_mode=padding,  # type: ignore[arg-type]
+        bias=bias,
+    )
 
 
 @torch.no_grad()

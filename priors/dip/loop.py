@@ -19,6 +19,7 @@ from .objective import Objective
 from .stopping import Rule, View
 
 CHECK_EVERY = 10  # iterations between looks: one wait for the device each
+EARLY_LOOKS = (1, 2, 3, 5, 7)  # trajectories are drawn over the logarithm of the iteration
 SPIKE = 3.0  # loss over its running mean that counts as a spike: 5 dB, as in Ulyanov et al.'s code
 SNAPSHOT_EVERY = 50
 MAX_RESTARTS = 8
@@ -68,9 +69,7 @@ class FitLoop:
         try:
             step = captured(self._step, self.fit) if self.graph and self.fit.z.is_cuda else self._step
             while self.iteration < self.limits.iterations:
-                for _ in range(
-                    min(CHECK_EVERY - self.iteration % CHECK_EVERY, self.limits.iterations - self.iteration)
-                ):
+                for _ in range(self._until_look()):
                     step()
                     self.iteration += 1
                 self.seconds = time.monotonic() - began
@@ -82,6 +81,10 @@ class FitLoop:
         except KeyboardInterrupt:
             status = Status.INTERRUPTED
         return status
+
+    def _until_look(self) -> int:
+        early = next((n for n in EARLY_LOOKS if n > self.iteration), CHECK_EVERY * (self.iteration // CHECK_EVERY + 1))
+        return min(early, self.limits.iterations) - self.iteration
 
     def _step(self) -> None:
         self.fit.step(self.objective)

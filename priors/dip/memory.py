@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import nn
 
@@ -29,9 +31,18 @@ def activation_bytes(network: nn.Module, shape: tuple[int, int]) -> int:
     return int(total * COPIES)
 
 
+def is_shortage(error: RuntimeError) -> bool:
+    """Whether the error says that memory ran out, on a device or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.device) -> str:
     """The message for a fit that ran out of memory: what was asked, and the largest preset that should fit."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    free = (
+        torch.cuda.mem_get_info(device)[0]
+        if device.type == "cuda"
+        else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    )
     channels, height, width = shape
     needs: list[tuple[str, int]] = []
     for candidate in ORDER:
@@ -45,6 +56,6 @@ def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.devic
         else f"the smallest, network={smallest[0]!r}, needs about {smallest[1] / 2**30:.1f} GiB: use tiles"
     )
     return (
-        f"DeepImagePrior: out of memory on {device} fitting network {name!r} to an image {channels}x{height}x{width}; {advice} "
-        f"({free / 2**30:.1f} GiB are free)."
+        f"DeepImagePrior: out of memory on {device} fitting network {name!r} to an image {channels}x{height}x{width}; "
+        f"{advice} ({free / 2**30:.1f} GiB are free)."
     )

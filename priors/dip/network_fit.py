@@ -13,12 +13,11 @@ from .layers import Dropout
 from .presets import Recipe
 
 Loss = Callable[[Tensor], Tensor]  # image (C, H, W) to a scalar
-NARROW = 1e-3  # a weight update below this share of bfloat16's resolution is lost: parameters stay in float32
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalties:
-    """Penalties on the network: ``l1 sum |W| + l2 sum W^2 / 2`` over convolution weights, and AdamW's decay of all weights."""
+    """``l1 sum |W| + l2 sum W^2 / 2`` over convolution weights, terms of the loss; AdamW's decay of all parameters."""
 
     l1: float = 0.0
     l2: float = 0.0
@@ -60,12 +59,9 @@ class NetworkFit:
         for module in network.modules():
             if isinstance(module, Dropout):
                 module.generator = generator
-        self.theta, self.weights = _flatten(
+        self.theta, self.grad, self.weights = _flatten(
             network, device, torch.float64 if precision == torch.float64 else torch.float32
         )
-        grad = self.theta.grad
-        assert grad is not None
-        self.grad = grad
         cuda = device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
             [self.theta],
@@ -90,7 +86,9 @@ class NetworkFit:
             image = self.image(self._jittered())
             value = loss(image)
             value.backward()  # type: ignore[no-untyped-call]
-        value = value.detach() + self._penalise()
+        value = value.detach()
+        if self.penalties.l1 or self.penalties.l2:
+            value = value + self._penalise()
         self.optimizer.step()
         self.observe(image.detach())
         self.loss.copy_(value)
@@ -121,7 +119,8 @@ class NetworkFit:
 
     def distance(self) -> Tensor:
         """``||theta - theta_0||``: to fit noise the weights must travel far."""
-        return (self.theta.detach() - self.start).norm()
+        distance: Tensor = torch.linalg.vector_norm(self.theta.detach() - self.start)
+        return distance
 
     def set_lr(self, lr: float) -> None:
         """Change the learning rate."""
@@ -153,10 +152,11 @@ class NetworkFit:
             "loss": self.loss,
             "generator": self.generator.get_state(),
             "lr": torch.tensor(self.lr, dtype=torch.float64),
-            "adam": {name: value for name, value in adam.items()},
+            "adam": dict(adam),
             "buffers": dict(self.network.named_buffers()),
         }
-        return _cloned(state)
+        copied: dict[str, Any] = _cloned(state)
+        return copied
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where ``state_dict`` was taken."""
@@ -192,16 +192,10 @@ class NetworkFit:
 
     def _penalise(self) -> Tensor:
         """Add the penalties' gradient and return their value."""
-        value = torch.zeros_like(self.loss)
         weights = self.theta.detach() * self.weights
         l1, l2 = self.penalties.l1 * self.penalties.scale, self.penalties.l2 * self.penalties.scale
-        if l1:
-            self.grad.add_(weights.sign(), alpha=l1)
-            value = value + l1 * weights.abs().sum()
-        if l2:
-            self.grad.add_(weights, alpha=l2)
-            value = value + 0.5 * l2 * weights.square().sum()
-        return value
+        self.grad.add_(weights.sign(), alpha=l1).add_(weights, alpha=l2)
+        return l1 * weights.abs().sum() + 0.5 * l2 * weights.square().sum()
 
     def _restore_adam(self, saved: dict[str, Tensor]) -> None:
         adam = self.optimizer.state[self.theta]
@@ -213,8 +207,8 @@ class NetworkFit:
             adam.update({name: value.clone() for name, value in saved.items()})
 
 
-def _flatten(network: nn.Module, device: torch.device, dtype: torch.dtype) -> tuple[nn.Parameter, Tensor]:
-    """Move all parameters into one vector and make them views of it; also a mask of those that are weights."""
+def _flatten(network: nn.Module, device: torch.device, dtype: torch.dtype) -> tuple[nn.Parameter, Tensor, Tensor]:
+    """Move all parameters into one vector and make them views of it; also its gradient, and a mask of the weights."""
     network.to(device=device, dtype=dtype)
     parameters = [p for p in network.parameters() if p.requires_grad]
     if not parameters:
@@ -233,7 +227,7 @@ def _flatten(network: nn.Module, device: torch.device, dtype: torch.dtype) -> tu
         weights[offset : offset + n] = float(p.ndim >= 2)
         offset += n
     flat.grad = grad
-    return flat, weights
+    return flat, grad, weights
 
 
 def _view(flat: Tensor, shape: torch.Size) -> Tensor:

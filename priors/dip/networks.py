@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .layers import LEAKY_SLOPE, Dropout, Upsample, convolution, normalise
+from .layers import LEAKY_SLOPE, Dropout, Pointwise, Upsample, convolution, normalise
 
 
 class Generator(nn.Module):
     """A network that maps a fixed random ``z`` to an image: a body, and a 1x1 head kept in full precision.
 
-    ``input_shape(H, W)`` is the shape of the ``z`` whose image is at least H x W; the fit crops the surplus. ``uniform``
-    says whether ``z`` is uniform on [0, 0.1), as in the deep image prior, or standard normal.
+    ``input_shape(H, W)`` is the shape of the ``z`` whose image is at least H x W; the fit crops the surplus.
+    ``uniform`` says whether ``z`` is uniform on [0, 0.1), as in the deep image prior, or standard normal.
     """
 
     body: nn.Module
@@ -101,10 +101,10 @@ class _Added(nn.Module):
 class Hourglass(Generator):
     """The hourglass of the deep image prior, with skip connections or (``skip=0``) the encoder-decoder without.
 
-    At every scale: a strided 3x3 and a 3x3 convolution down, x2 upsampling, the skip branch's 1x1 convolution joined in,
-    a 3x3 and a 1x1 convolution up; each followed by normalisation and a leaky ReLU. With 5 scales of 128 channels, 4 skip
-    channels, 32 input and 3 output channels it has the published 2,217,831 parameters. ``join="add"`` sums the two
-    branches' convolutions instead of concatenating, and ``pointwise=False`` leaves the 1x1 out: both are lighter.
+    At every scale: a strided 3x3 and a 3x3 convolution down, x2 upsampling, the skip branch's 1x1 convolution joined
+    in, a 3x3 and a 1x1 convolution up; each followed by normalisation and a leaky ReLU. With 5 scales of 128 channels,
+    4 skip channels, 32 input and 3 output channels it has the published 2,217,831 parameters. ``join="add"`` sums the
+    two branches' convolutions instead of concatenating, and ``pointwise=False`` leaves the 1x1 out: both are lighter.
 
     Shapes: ``z`` (1, inputs, H', W') with sides divisible by 2^scales; output (1, outputs, H', W').
     Source: Ulyanov, Vedaldi & Lempitsky, *Deep Image Prior*, CVPR 2018; without skips: Anderson, *Regularization and
@@ -154,9 +154,8 @@ class Hourglass(Generator):
                 up = nn.Sequential(block(skips[i] + deeper, width, 3), *after)
             down = nn.Sequential(block(entering, width, 3, 2), block(width, width, 3))
             inner = _Scale(down, inner, Upsample(upsample), branch, merge, up)
-        assert inner is not None
-        self.body = inner
-        self.head = nn.Conv2d(channels[0], outputs, 1)
+        self.body = inner if inner is not None else nn.Identity()
+        self.head = Pointwise(channels[0], outputs)
 
     def input_shape(self, height: int, width: int) -> tuple[int, int, int]:
         factor = 2**self.scales  # two pixels at least remain at the bottom: batch statistics of one would be void
@@ -171,7 +170,8 @@ class DeepDecoder(Generator):
     it fits noise late. ``order`` places the upsampling: "early" right after the convolution (Heckel & Hand, since 1x1
     convolution and interpolation commute), "late" after the normalisation, cheapest at full resolution.
 
-    Shapes: ``z`` (1, channels[0], ceil(H / 2^n), ceil(W / 2^n)), n = len(channels) - 1; output (1, outputs, >= H, >= W).
+    Shapes: ``z`` (1, channels[0], ceil(H / 2^n), ceil(W / 2^n)), n = len(channels) - 1; output (1, outputs, >= H,
+    >= W).
     Source: Heckel & Hand, *Deep Decoder*, ICLR 2019; Heckel & Soltanolkotabi, *Denoising and Regularization via
     Exploiting the Structural Bias of Convolutional Generators*, ICLR 2020.
     """
@@ -196,7 +196,7 @@ class DeepDecoder(Generator):
         layers: list[nn.Module] = []
         entering = channels[0]
         for i, width in enumerate(channels):
-            layers.append(nn.Conv2d(entering, width, 1, bias=False))
+            layers.append(Pointwise(entering, width, bias=False))
             rescale: list[nn.Module] = [Upsample(upsample)] if i < self.ups else []
             rest: list[nn.Module] = [nn.ReLU(), normalise(width, normalisation)]
             if dropout:
@@ -204,7 +204,7 @@ class DeepDecoder(Generator):
             layers += [*rescale, *rest] if order == "early" else [*rest, *rescale]
             entering = width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(channels[-1], outputs, 1, bias=False)
+        self.head = Pointwise(channels[-1], outputs, bias=False)
 
     def input_shape(self, height: int, width: int) -> tuple[int, int, int]:
         factor = 2**self.ups
@@ -212,7 +212,7 @@ class DeepDecoder(Generator):
 
 
 class ConvDecoder(Generator):
-    """The convolutional decoder: per layer upsampling, a 3x3 convolution, ReLU and normalisation; standard normal ``z``.
+    """The convolutional decoder: per layer upsampling, 3x3 convolution, ReLU, normalisation; ``z`` is standard normal.
 
     Shapes: ``z`` (1, inputs, ceil(H / 2^n), ceil(W / 2^n)), n = len(channels); output (1, outputs, >= H, >= W).
     Source: Darestani & Heckel, *Accelerated MRI with Un-trained Neural Networks*, 2021.
@@ -244,7 +244,7 @@ class ConvDecoder(Generator):
         if dropout:
             layers.append(Dropout(dropout, maps=dropout_maps))
         self.body = nn.Sequential(*layers)
-        self.head = nn.Conv2d(entering, outputs, 1)
+        self.head = Pointwise(entering, outputs)
 
     def input_shape(self, height: int, width: int) -> tuple[int, int, int]:
         factor = 2**self.ups

@@ -19,9 +19,9 @@ IMAGE_DEVIATION = 0.2  # of a picture's range: typical standard deviation of pic
 class Objective:
     """``loss(A x, y)`` per measurement, a negative log-likelihood, plus ``tv`` times total variation.
 
-    ``sigma`` is the noise level (where unknown, a stand-in that sets the scale alone), ``known`` says which; ``fitted``
-    and ``held`` weigh the entries of ``y`` with 0 or 1. With ``gain`` the residual is first multiplied by it in Fourier
-    space: the whitening ``(A A^H + c I)^(-1/2)``, which lets all frequencies converge together.
+    ``sigma`` is the noise level (where unknown, a stand-in that sets the scale alone); ``fitted`` and ``held`` weigh
+    the entries of ``y`` with 0 or 1. With ``gain`` the residual is first multiplied by it in Fourier space: the
+    whitening ``(A A^H + c I)^(-1/2)``, which lets all frequencies converge together.
 
     Shapes: image (C, H, W); ``y`` that of one item.
     """
@@ -29,7 +29,6 @@ class Objective:
     operator: LinearOperator
     y: Tensor
     sigma: Tensor
-    known: bool
     loss: str
     fitted: Tensor
     held: Tensor | None
@@ -85,32 +84,21 @@ class Objective:
         return (each * self.fitted).sum() / self.fitted.expand(each.shape).sum()
 
     def scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean of ``|A x - y|^2 / sigma^2`` over the held-out (NaN without) and over the fitted entries.
-
-        Entries recorded at a limit of a clipping instrument count by the deviance of the censored likelihood.
-        """
+        """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2, of the held-out (NaN without) and fitted entries."""
         with torch.no_grad():
             prediction = self.operator.forward(self.to_operator(image))
-            if self.loss in ("censored", "poisson", "l1", "huber"):
-                plain = dataclasses.replace(self, gain=None)
-                fitted = 2 * plain.data_loss(prediction)
-                held = (
-                    fitted * math.nan
-                    if self.held is None
-                    else 2 * dataclasses.replace(plain, fitted=self.held).data_loss(prediction)
-                )
-                return held, fitted
-            error = ((prediction - self.y) / self.sigma).abs().square()
-            fitted = (error * self.fitted).sum() / self.fitted.expand(error.shape).sum()
+            plain = dataclasses.replace(self, gain=None)
+            fitted = 2 * plain.data_loss(prediction)
             if self.held is None:
-                return fitted * math.nan, fitted
-            return (error * self.held).sum() / self.held.expand(error.shape).sum(), fitted
+                return torch.full_like(fitted, math.nan), fitted
+            return 2 * dataclasses.replace(plain, fitted=self.held).data_loss(prediction), fitted
 
     def _whitened(self, residual: Tensor) -> Tensor:
-        assert self.gain is not None
+        gain = 1.0 if self.gain is None else self.gain
         axes = tuple(range(-self.operator.ndim, 0))
         sizes = residual.shape[-self.operator.ndim :]
-        return torch.fft.irfftn(self.gain * torch.fft.rfftn(residual, dim=axes), s=sizes, dim=axes)
+        filtered: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(residual, dim=axes), s=sizes, dim=axes)
+        return filtered
 
 
 def total_variation(x: Tensor) -> Tensor:
@@ -121,10 +109,7 @@ def total_variation(x: Tensor) -> Tensor:
 
 
 def whitening(operator: LinearOperator, sigma: float, span: float, share: float) -> Tensor | None:
-    """Fourier gain of ``(A A^H + c I)^(-1/2)`` with ``c = share sigma^2 / (0.2 span)^2``; None without a Fourier diagonal.
-
-    Scaled so that the noise keeps its level where A passes nothing.
-    """
+    """Fourier gain of ``sqrt(c) (A A^H + c I)^(-1/2)``, ``c = share sigma^2 / (0.2 span)^2``; None if not diagonal."""
     h = operator.spectrum()
     if h is None:
         return None

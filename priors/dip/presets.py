@@ -20,7 +20,7 @@ NAMES = (
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: learning rate, Adam's momenta, standard deviation of the noise added to z, iterations."""
+    """How a network is trained; ``jitter`` is the standard deviation of the noise added to z at each iteration."""
 
     lr: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
@@ -97,15 +97,29 @@ def _construct(
         pointwise: bool = True,
     ) -> Hourglass:
         return Hourglass(
-            outputs, inputs=inputs, channels=channels, skip=skip, upsample=layout.upsample or "bilinear", padding=padding,
-            normalisation=normalisation, join=join, pointwise=pointwise, dropout=dropout, dropout_maps=maps,
-        )  # fmt: skip
+            outputs,
+            inputs=inputs,
+            channels=channels,
+            skip=skip,
+            upsample=layout.upsample or "bilinear",
+            padding=padding,
+            normalisation=normalisation,
+            join=join,
+            pointwise=pointwise,
+            dropout=dropout,
+            dropout_maps=maps,
+        )
 
     def decoder(channels: tuple[int, ...], order: str) -> DeepDecoder:
         return DeepDecoder(
-            outputs, channels=channels, upsample=layout.upsample or "bilinear", normalisation=normalisation, order=order,
-            dropout=dropout, dropout_maps=maps,
-        )  # fmt: skip
+            outputs,
+            channels=channels,
+            upsample=layout.upsample or "bilinear",
+            normalisation=normalisation,
+            order=order,
+            dropout=dropout,
+            dropout_maps=maps,
+        )
 
     match name:
         case "paper":

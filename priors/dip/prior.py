@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from pnp.data_terms import DataTerm
 from pnp.functional import Functional
-from pnp.images import ArrayLike, check_finite, check_image
+from pnp.images import ArrayLike, check_image
 from pnp.linear_operator import LinearOperator
 from pnp.result import Result
 
-from .direct import DirectFit, Options
+from .choices import Options
+from .direct import DirectFit
 from .layers import NORMALISATIONS, UPSAMPLINGS
 from .loop import Callback
 from .network_fit import NetworkFit, Penalties
@@ -32,16 +33,17 @@ FIRST_STEPS = 300  # Adam steps of a first proximal map, from random weights
 WARM_STEPS = 20  # and of every later one, from the weights before
 WARM_LR = 0.3  # of the learning rate, in later calls
 WARM_AVERAGE = 0.9  # the running mean's factor there: 20 steps cannot fill one of 0.99
+GUARD_EVERY = 5  # steps between looks at the misfit on a GPU: each waits for the device
 PROX_MARGIN = 0.25  # of the first argument's range: later ones may exceed it
 
 
 class DeepImagePrior(Functional):
     """Deep image prior: the images ``f_theta(z)`` that an untrained network draws from a fixed random z come first.
 
-    ``fit(A, y)`` solves ``min_theta ||A f_theta(z) - y||^2`` directly and stops by itself. As a functional it serves any
-    solver: ``prox(v, tau)`` fits the network to ``v`` until ``mean (f - v)^2 <= tau``, beyond which only noise is left to
-    learn. A solver's ``fresh`` copy keeps weights and moments from call to call; the map is not the proximal map of a
-    function and no convergence theorem applies.
+    ``fit(A, y)`` solves ``min_theta ||A f_theta(z) - y||^2`` directly and stops by itself. As a functional it serves
+    any solver: ``prox(v, tau)`` fits the network to ``v`` until ``mean (f - v)^2 <= tau``, beyond which only noise is
+    left to learn. A solver's ``fresh`` copy keeps weights and moments from call to call; the map is not the proximal
+    map of a function and no convergence theorem applies.
 
     ``network`` is a preset ("paper", "fast", "small", "tiny", "light", "tapered"), an architecture ("encoder-decoder",
     "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto", or any ``torch.nn.Module`` that maps
@@ -49,8 +51,8 @@ class DeepImagePrior(Functional):
     ``average`` the factor of the running mean of the outputs, ``bounds`` the range of the output ("auto": that of the
     first image; None: a linear output). ``steps`` are Adam steps of a proximal map: the first, and each later one.
     ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
-    [0, 1]) and ``weight_decay`` (AdamW's) are off: none of them helps (Anderson). ``residual`` gives back, locally, what of
-    ``v - f`` exceeds the noise.
+    [0, 1]) and ``weight_decay`` (AdamW's) are off: none of them helps (Anderson). ``residual`` gives back, locally,
+    what of ``v - f`` exceeds the noise. ``deterministic`` repeats bit for bit on a GPU too.
 
     Shapes: images (..., C, H, W) of any size and number of channels. Each image of a batch has its own network, drawn
     from the same ``seed``, so that it gets the same result alone.
@@ -96,11 +98,12 @@ class DeepImagePrior(Functional):
             raise ValueError(f"DeepImagePrior: dropout must be in [0, 1), got {dropout!r}.")
         if min(*steps, 1 if iterations is None else iterations) < 1:
             raise ValueError(f"DeepImagePrior: steps and iterations must be >= 1, got {steps!r}, {iterations!r}.")
-        if isinstance(bounds, str) and bounds != "auto" or isinstance(bounds, tuple) and not bounds[0] < bounds[1]:
+        if bounds is not None and bounds != "auto" and (isinstance(bounds, str) or not bounds[0] < bounds[1]):
             raise ValueError(f"DeepImagePrior: bounds must be 'auto', None or (low, high), got {bounds!r}.")
         self.settings = Settings(
             network, seed, lr, jitter, iterations, average, bounds,
-            Layout(upsample, normalisation, dropout, dropout_maps), Penalties(l1, l2, weight_decay), precision, deterministic,
+            Layout(upsample, normalisation, dropout, dropout_maps), Penalties(l1, l2, weight_decay), precision,
+            deterministic,
         )  # fmt: skip
         self.steps, self.residual = steps, residual
         self._memory: list[_Remembered] | None = None  # a list in a fresh copy, None in the user's own object
@@ -131,10 +134,12 @@ class DeepImagePrior(Functional):
         ``loss`` is "l2", "l1", "huber", "poisson" (with ``photons`` per unit of ``y``) or "censored" (data clipped at
         ``limits``); "auto" takes l2, and censored where strong noise was clipped. ``stop`` names a rule or is one:
         hold-out of measurements unless the problem calls for another; "oracle" needs ``truth``. ``n_nets`` networks are
-        averaged and their deviation reported. ``tv`` weighs total variation, ``whiten`` fits ``(A A^H + c I)^(-1/2) (A f - y)``
-        where A is diagonal in Fourier space, ``give_back`` adds the Wiener estimate of what the network left in the residual
-        ("auto": where sigma is known; the other image is in ``Result.extras``). ``time_limit`` is in seconds. A callback gets
-        a ``View`` every few iterations and stops the fit by returning True. Ctrl-C returns the best image so far.
+        averaged and their deviation reported. ``tv`` weighs total variation, ``whiten`` fits
+        ``(A A^H + c I)^(-1/2) (A f - y)`` where A is diagonal in Fourier space, ``give_back`` adds the Wiener estimate
+        of what the network left in the residual ("auto": where sigma is known; the other image is in
+        ``Result.extras``).
+        ``time_limit`` is in seconds. A callback gets a ``View`` every few iterations and stops the fit by returning
+        True. Ctrl-C returns the best image so far.
 
         Shapes: ``y`` (..., *A.out_shape); the image (..., *A.in_shape).
         Units: ``sigma`` in those of ``y``; None if unknown, 0 for noise-free data.
@@ -157,7 +162,7 @@ class DeepImagePrior(Functional):
             channels = term.data.shape[1 : term.data.ndim - len(A.out_shape)]
             target = full.to(term.data.device).reshape(term.data.shape[0], *channels, *A.in_shape)
         options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph)
-        with torch.no_grad(), _determinism(self.settings.deterministic):
+        with torch.no_grad(), _kernels(self.settings.deterministic, term.data.device):
             x, result = DirectFit(
                 self.settings, term, sigma is not None, options, callback=callback, checkpoint=checkpoint, truth=target
             ).run()
@@ -182,9 +187,9 @@ class DeepImagePrior(Functional):
         memory = [] if self._memory is None else self._memory
         if memory and len(memory) != images.shape[0]:
             raise ValueError(
-                f"DeepImagePrior.prox: this copy remembers {len(memory)} images, got {images.shape[0]}; call fresh() first."
+                f"DeepImagePrior.prox: this copy remembers {len(memory)} images, got {images.shape[0]}; use fresh()."
             )
-        with _determinism(self.settings.deterministic):
+        with _kernels(self.settings.deterministic, images.device):
             fits = memory or [self._begin(image, t) for image, t in zip(images, variance, strict=True)]
             cleaned = [self._clean(one.fit, image, t) for one, image, t in zip(fits, images, variance, strict=True)]
         if self._memory is not None:
@@ -243,10 +248,11 @@ class DeepImagePrior(Functional):
         def loss(x: Tensor) -> Tensor:
             return (x - target).square().mean() / (2 * tau)
 
+        every = GUARD_EVERY if image.is_cuda else 1
         with torch.no_grad():
-            for _ in range(self.steps[0] if first else self.steps[1]):
+            for step in range(1, (self.steps[0] if first else self.steps[1]) + 1):
                 fit.step(loss)
-                if float((fit.output - target).square().mean()) <= tau:
+                if step % every == 0 and float((fit.output - target).square().mean()) <= tau:
                     break
         x = fit.average
         if self.residual:
@@ -286,13 +292,15 @@ def _one_of(what: str, value: Any, names: tuple[str, ...]) -> None:
 
 
 @contextlib.contextmanager
-def _determinism(wanted: bool) -> Iterator[None]:
-    """Only kernels that repeat bit for bit, while this runs."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    if wanted:
-        torch.use_deterministic_algorithms(True)
-    try:
+def _kernels(deterministic: bool, device: torch.device) -> Iterator[None]:
+    """On a GPU: the fastest convolution routines or, if asked, those that repeat bit for bit; restored afterwards."""
+    if device.type != "cuda":
         yield
-    finally:
-        if wanted:
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.backends.cudnn.flags(benchmark=not deterministic, deterministic=deterministic, allow_tf32=True):
+        torch.use_deterministic_algorithms(deterministic or before[0], warn_only=before[1] and not deterministic)
+        try:
+            yield
+        finally:
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -16,9 +16,9 @@ TRIALS = 49  # prior variances tried, half an octave apart
 def give_back(operator: LinearOperator, y: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
     """``x`` plus the Wiener estimate of ``truth - x`` from the residual ``y - A x``.
 
-    For denoising the share given back is local, ``max(0, 1 - sigma^2 / mean (y - x)^2)`` over 9x9 pixels; otherwise it is
-    ``A.tikhonov(y, sigma^2 / p, x)`` with the variance ``p`` of ``truth - x`` by maximum likelihood (Fourier-diagonal
-    operators) or from the residual's energy. Where the residual holds nothing but noise, ``x`` is returned.
+    For denoising the share given back is local, ``max(0, 1 - sigma^2 / mean (y - x)^2)`` over 9x9 pixels; otherwise the
+    result is ``A.tikhonov(y, sigma^2 / p, x)`` with the variance ``p`` of ``truth - x`` by maximum likelihood
+    (Fourier-diagonal operators) or from the residual's energy. Where only noise is left, ``x`` is returned.
 
     Shapes: one item: ``x`` (..., *in_shape), ``y`` (..., *out_shape); ``sigma`` broadcasts against ``y``.
     Source: Lee, *Digital Image Enhancement and Noise Filtering by Use of Local Statistics*, 1980; Whittle, 1953.

@@ -32,8 +32,8 @@ class View:
 class Rule:
     """A stopping rule: the image with the lowest ``score`` is returned, and the fit ends once patience runs out.
 
-    A score counts as better when it is lower by the share ``rel``. ``observe`` sees every output and keeps what it needs
-    in tensors that ``begin`` made; ``score`` is asked for every few iterations.
+    Patience starts anew when the score is lower by the share ``rel``. ``observe`` sees every output and keeps what it
+    needs in tensors that ``begin`` made; ``score`` is asked for every few iterations.
     """
 
     rel: float = 1e-3
@@ -108,8 +108,8 @@ class Discrepancy(Rule):
 class Plateau(Rule):
     """Fit to convergence: stop when the misfit falls by less than ``rel`` in ``window`` iterations.
 
-    For noise-free data, where an over-parameterised generator regularises by itself (Heckel & Soltanolkotabi, *Compressive
-    Sensing with Un-trained Neural Networks*, ICML 2020).
+    For noise-free data, where an over-parameterised generator regularises by itself.
+    Source: Heckel & Soltanolkotabi, *Compressive Sensing with Un-trained Neural Networks*, ICML 2020.
     """
 
     rel: float = 1e-2
@@ -124,7 +124,7 @@ class Plateau(Rule):
 
 @dataclasses.dataclass(frozen=True)
 class MovingVariance(Rule):
-    """ES-EMV: the exponentially weighted variance of the outputs falls while the image is learnt and rises with the noise.
+    """ES-EMV: the exponentially weighted variance of the outputs, lowest between learning the image and the noise.
 
     Needs neither noise level nor held-out data. The minimum counts only once the variance has fallen by ``drop`` times
     from its largest value: fast fits have a false minimum at the start.

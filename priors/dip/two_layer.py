@@ -55,18 +55,21 @@ class TwoLayer(OwnInitialisation):
     def dual_kernel_spectrum(self) -> Tensor:
         """Eigenvalues of the expected ``J J^T``, one per Fourier mode: the squared rates of gradient descent.
 
-        For unit rows ``u_i`` of U, ``E[J J^T]_ij = 1/2 (1 - arccos(<u_i, u_j>) / pi) <u_i, u_j>``, a circular convolution.
-        Gradient descent of step eta on ``1/2 ||G(C) - y||^2`` shrinks mode i of the residual by ``1 - eta sigma_i^2`` a step.
+        For unit rows ``u_i`` of U, ``E[J J^T]_ij = 1/2 (1 - arccos(<u_i, u_j>) / pi) <u_i, u_j>``, a convolution.
+        Gradient descent of step eta on ``1/2 ||G(C) - y||^2`` shrinks mode i of the residual by the factor
+        ``1 - eta sigma_i^2`` a step.
 
         Shapes: (H, W // 2 + 1), as ``torch.fft.rfft2``.
         """
         overlap = torch.fft.irfft2(self.transfer.square(), s=self.shape)  # <u_i, u_j> as a function of i - j
         kernel = 0.5 * (1 - torch.arccos(overlap.clamp(-1, 1)) / torch.pi) * overlap
-        return torch.fft.rfft2(kernel).real
+        spectrum: Tensor = torch.fft.rfft2(kernel).real
+        return spectrum
 
 
 def _gaussian(shape: tuple[int, int], width: float) -> Tensor:
     """A periodic Gaussian of unit Euclidean norm, its peak at the origin."""
     axes = [torch.minimum(torch.arange(n), n - torch.arange(n)).double() for n in shape]
     kernel = torch.exp(-(axes[0][:, None].square() + axes[1].square()) / (2 * width**2))
-    return (kernel / kernel.norm()).float()
+    unit: Tensor = (kernel / torch.linalg.vector_norm(kernel)).float()
+    return unit
