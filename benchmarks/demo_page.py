@@ -26,9 +26,9 @@ WORDS = {
 WIENER = "Wiener, best constant"
 LEAD = (
     "Every reconstruction on this page is pnp.reconstruct(y, A, prior): no noise level, no strength and no number of "
-    "iterations was given. In the first three problems noise of standard deviation 0.01 was added to the data, and the solver was "
-    "named so that ADMM and HQS can be compared; below them it was not. BM3D, like every other prior, is this library's "
-    "own implementation: the bm3d package, free for non-commercial use only, is neither needed nor used."
+    "iterations was given. In the first three problems noise of standard deviation 0.01 was added to the data, and the "
+    "solver was named so that ADMM and HQS can be compared; below them it was not. BM3D, like every other prior, is "
+    "this library's own implementation: the bm3d package, free for non-commercial use only, is neither needed nor used."
 )
 
 

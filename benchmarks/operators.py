@@ -1,0 +1,131 @@
+"""Time, memory and growth of every operator, beside the nearest equivalent of other libraries."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .equivalents import Call, equivalents
+from .figures import lines
+from .grid import Benchmark, Cell, Options, Outcome, Rows
+from .problems import operator
+from .report import Charts, Page, Section, Table
+from .timing import interleaved, medians, peak_bytes, ratio
+
+NAMES = (
+    *("gaussian blur", "motion blur", "random mask", "single pixel", "super-resolution x2", "super-resolution x4"),
+    *("demosaicking", "MRI", "tomography"),
+)
+SIZES = (256, 512, 1024, 2048)
+SLOW = {"tomography": 1024}  # the largest size worth the wait
+STEPS = ("forward", "adjoint", "data step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing(Cell):
+    """One operator at one size beside its equivalents, all calls taking turns."""
+
+    operator: str
+    size: int
+    rounds: int = 7
+    limit: float = 60.0
+    device: str = "cpu"
+
+    def run(self) -> Outcome:
+        A = operator(self.operator, (self.size, self.size)).to(self.device)
+        generator = torch.Generator().manual_seed(0)
+        x = torch.rand(A.in_shape, generator=generator).to(self.device)
+        y = A.forward(x)
+        rho = 1e-2 * A.norm() ** 2
+        calls: dict[str, Call] = {
+            "forward": lambda: A.forward(x),
+            "adjoint": lambda: A.adjoint(y),
+            "data step": lambda: A.tikhonov(y, rho, x),
+        }
+        theirs = equivalents(self.operator, A, x)
+        for library, table in theirs.items():
+            calls |= {f"{step} of {library}": call for step, call in table.items()}
+        seconds = interleaved(calls, rounds=self.rounds, limit=self.limit, device=self.device)
+        image = x.numel() * x.element_size()
+        row: dict[str, float | str] = {"route": A.route(), "peers": ", ".join(theirs)}
+        row |= {f"{step} s": value for step, value in medians(seconds).items()}
+        row |= {f"{step} memory": peak_bytes(calls[step], device=self.device) / image for step in STEPS}
+        for library, table in theirs.items():
+            row |= {f"{step}: {library} over ours": ratio(seconds, step, f"{step} of {library}") for step in table}
+        return Outcome(row)
+
+
+def cells(options: Options) -> Iterator[Cell]:
+    """Small sizes first; 64 is there for the dense matrix of single-pixel patterns."""
+    sizes = (64, 128, 256) if options.quick else (64, *SIZES)
+    for size in sizes:
+        for name in NAMES:
+            if size <= SLOW.get(name, max(sizes)):
+                yield Timing(name, size, 3 if options.quick else 7, 10.0 if options.quick else 60.0, options.device)
+
+
+def summary(rows: Rows) -> Page:
+    """Times, ratios, growth."""
+    frame = rows.frame
+    clock = "wall" if rows.options.device.startswith("cuda") else "process CPU"
+    times = frame[
+        ["operator", "size", *(f"{step} s" for step in STEPS), *(f"{step} memory" for step in STEPS), "route"]
+    ]
+    milliseconds = times.assign(**{f"{step} s": times[f"{step} s"] * 1e3 for step in STEPS})
+    milliseconds = milliseconds.rename(columns={f"{step} s": f"{step}, ms" for step in STEPS})
+    milliseconds = milliseconds.rename(columns={f"{step} memory": f"{step}, images" for step in STEPS})
+    ratios = pd.DataFrame(
+        [
+            {"operator": row["operator"], "size": row["size"], "step": step, "against": library, "theirs / ours": value}
+            for _, row in frame.iterrows()
+            for column, value in row.items()
+            if str(column).endswith(" over ours") and not pd.isna(value)
+            for step, library in [str(column).removesuffix(" over ours").split(": ")]
+        ]
+    )
+    growth = _growth(frame)
+    caption = (
+        f"Medians of interleaved rounds, {clock} time, {rows.options.threads} thread(s), float32; memory is the peak "
+        "beyond what was held before, in images. Grows as N to the exponent, N the number of pixels, from 256 pixels up."
+    )
+    digits = {f"{step}, ms": 3 for step in STEPS} | {f"{step}, images": 1 for step in STEPS} | {"size": 0}
+    parts: list[Table | Charts] = [Table("Time and memory", milliseconds, caption, digits)]
+    if len(ratios):
+        words = "Above one: this library is faster. The equivalents compute the same or nearly the same map."
+        parts.append(Table("Against the nearest equivalent", ratios, words, {"size": 0}))
+    parts.append(Table("Growth", growth, "Exponent of the number of pixels, by least squares on logarithms."))
+    parts.append(Charts("Time against size", [(_chart(frame, step), f"{step} time") for step in STEPS]))
+    text = milliseconds.to_string(index=False, float_format=lambda v: f"{v:.3g}")
+    if len(ratios):
+        text += "\n\n" + ratios.to_string(index=False, float_format=lambda v: f"{v:.2f}")
+    return Page(
+        "Operators", __doc__ or "", [Section("Results", parts)], text=f"{text}\n\n{growth.to_string(index=False)}"
+    )
+
+
+def _growth(frame: pd.DataFrame) -> pd.DataFrame:
+    records = []
+    for name, group in frame.groupby("operator", sort=False):
+        large = group[group["size"] >= min(256, group["size"].max() // 2)]
+        record: dict[str, object] = {"operator": name}
+        for step in STEPS:
+            pixels, seconds = np.log(large["size"].to_numpy(float) ** 2), np.log(large[f"{step} s"].to_numpy(float))
+            record[step] = float(np.polyfit(pixels, seconds, 1)[0]) if len(large) > 1 else math.nan
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _chart(frame: pd.DataFrame, step: str) -> str:
+    series = {
+        str(name): (group["size"].tolist(), group[f"{step} s"].tolist())
+        for name, group in frame.groupby("operator", sort=False)
+    }
+    return lines(series, x="side, pixels", y="seconds", title=step, log="xy")
+
+
+BENCHMARK = Benchmark("operators", __doc__ or "", cells, summary, timing=True)
