@@ -1,5 +1,8 @@
 """Catalogue of linear operators."""
 
+if __name__ == "operators":  # found beside a script or on the path of the clone, not as a part of pnp
+    raise ImportError("The catalogue is imported as pnp.operators, from a clone or an installed copy.")
+
 from pnp.algebra import Stack
 
 from .blur import Blur

@@ -16,6 +16,7 @@ from .metrics import psnr, ssim
 from .noise import estimate_noise
 from .reconstruct import reconstruct
 from .result import Result, Status
+from .version import __version__
 
 __all__ = [
     "ADMM",
@@ -27,6 +28,7 @@ __all__ = [
     "LinearOperator",
     "Result",
     "Status",
+    "__version__",
     "estimate_noise",
     "psnr",
     "reconstruct",

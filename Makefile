@@ -1,0 +1,53 @@
+# Needs Python 3.10 or newer, make and, the first time, a network. Every target makes its own environment.
+RECENT  = -c 'import sys; sys.exit(sys.version_info < (3, 10))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+            $$p $(RECENT) 2>/dev/null && echo $$p && break; done)
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+
+.PHONY: help venv demo test bench lint types docs coverage clean
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## Make the environment .venv with the tested versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) $(RECENT) || \
+		{ echo 'No Python 3.10 or newer was found; name one: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dev,bench,fast,bm3d]'
+	@touch $@
+
+demo: $(STAMP)  ## Reconstruct from five kinds of data with every prior; opens nothing, writes results/demo
+	$(BIN)/python -m benchmarks demo
+
+test: $(STAMP)  ## The tests that take seconds
+	$(BIN)/python -m pytest -q -m 'not slow and not gpu'
+
+bench: $(STAMP)  ## Every number that the documentation quotes (hours on two cores)
+	$(BIN)/python -m benchmarks all
+
+lint: $(STAMP)  ## Style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## Types, strictly
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs  ## The documentation, in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+coverage: $(STAMP)  ## The same tests with line and branch coverage
+	$(BIN)/coverage run -m pytest -q -m 'not slow and not gpu'
+	$(BIN)/coverage report --skip-covered
+
+clean:  ## Remove what the targets made, except results/
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
