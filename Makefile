@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help venv demo test bench lint types docs coverage clean
+.PHONY: help venv demo test installs bench lint types docs coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -27,6 +27,9 @@ demo: $(STAMP)  ## Reconstruct from five kinds of data with every prior; opens n
 
 test: $(STAMP)  ## The tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow and not gpu'
+
+installs: $(STAMP)  ## Build wheel and sdist, install each of them elsewhere and import everything
+	$(BIN)/python -m pytest -q tests/test_packaging.py
 
 bench: $(STAMP)  ## Every number that the documentation quotes (hours on two cores)
 	$(BIN)/python -m benchmarks all
