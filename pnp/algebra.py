@@ -277,7 +277,9 @@ class Composition(LinearOperator):
         if outer.in_shape != inner.out_shape:
             raise ValueError(f"{outer!r} @ {inner!r}: {outer.in_shape} does not match {inner.out_shape}.")
         if inner.complex_out and not outer.complex_in and outer.complex_out:
-            raise TypeError(f"{outer!r} @ {inner!r}: the left factor takes real images, the right one gives complex data.")
+            raise TypeError(
+                f"{outer!r} @ {inner!r}: the left factor takes real images, the right one gives complex data."
+            )
         complex_in = inner.complex_in or (outer.complex_in and not inner.complex_out)
         complex_out = outer.complex_out or (inner.complex_out and not outer.complex_in)
         super().__init__(

@@ -17,6 +17,7 @@ from .solver import Solver, Splitting
 FIRST_LEVEL = 0.25  # of the image range: where annealing starts
 LAST_LEVEL = 0.002  # of the image range: where it ends at the earliest, times the plan's margin
 HIGHEST_LAST_LEVEL = 0.19
+TOLERANCE = 0.1  # of the noise level: priors that are no proximal map settle no closer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Recipe:
         """The plan for images of given noise level and range, (B, 1, 1, 1) in image units."""
         name = f"{self.solver.__name__} with lambda {self.weight:g}, s down to {self.margin:g} noise levels"
         schedule = annealing(noise, span, self.margin, iterations)
-        return Plan(name, self.solver(s=schedule, tol=0.0), math.sqrt(self.weight))
+        return Plan(name, self.solver(s=schedule, tol=TOLERANCE), math.sqrt(self.weight))
 
 
 def annealing(noise: Tensor, span: Tensor, margin: float, iterations: int) -> Tensor:

@@ -40,9 +40,9 @@ def conjugate_gradient(
 ) -> Solution:
     """Solve ``K x = b`` for Hermitian positive definite ``K``, one system for each item of the leading dimensions.
 
-    A system stops once ``||b - K x|| <= tolerance(x)``, or at the accuracy its arithmetic allows, ``~ 4 eps ||K|| ||x||``;
-    it is then frozen, so that no item depends on its batch mates. ``start`` is scaled by the factor that minimises the
-    energy norm of the error along it, so a start is never worse than zero.
+    A system stops once ``||b - K x|| <= tolerance(x)``, or at the accuracy its arithmetic allows, ``~ 4 eps ||K||
+    ||x||``; it is then frozen, so that no item depends on its batch mates. ``start`` is scaled by the factor that
+    minimises the energy norm of the error along it, so a start is never worse than zero.
 
     Shapes: ``b`` (..., *system) with ``dims`` system dimensions; ``tolerance`` maps x to (..., 1, ..., 1).
     Source: Saad, *Iterative Methods for Sparse Linear Systems*, 2003, alg. 9.1.

@@ -20,14 +20,14 @@ STALLED, RISEN = 0.99, 1.10  # of the best noise level: twice above the first, o
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DAMP(Solver):
-    """Approximate message passing with a denoiser: ``x = D(r, s)`` where ``r`` is the truth plus white noise of level ``s``.
+    """Approximate message passing with a denoiser: ``x = D(r, s)``, ``r`` the truth plus white noise of level ``s``.
 
-    For operators whose rows are random (``A.incoherent``) each iteration knows its own noise level: there is nothing to
-    choose, and ``s`` is an honest error estimate. Rows that are orthogonal (``A A^H = c I``) take the orthogonal form, in
-    which the denoiser's output is made divergence-free; independent rows with columns of unit norm take the Onsager term.
-    The row that sees the constant image gets unit gain, because its coefficient is no random sample. A run ends when
-    ``s`` stops falling, and returns the denoised image of the smallest ``s``. One iteration costs two prior calls, the
-    second for the divergence by a Monte-Carlo probe.
+    For operators whose rows are random (``A.incoherent``) each iteration knows its own noise level: there is nothing
+    to choose, and ``s`` is an honest error estimate. Rows that are orthogonal (``A A^H = c I``) take the orthogonal
+    form, in which the denoiser's output is made divergence-free; independent rows with columns of unit norm take the
+    Onsager term. The row that sees the constant image gets unit gain, because its coefficient is no random sample. A
+    run ends when ``s`` stops falling, and returns the denoised image of the smallest ``s``. One iteration costs two
+    prior calls, the second for the divergence by a Monte-Carlo probe.
 
     Source: Metzler, Maleki & Baraniuk, *From Denoising to Compressed Sensing*, 2016, eq. 9 (D-AMP) and sec. V-B (the
     probe); Ma & Ping, *Orthogonal AMP*, 2017, eq. 13; Xue, Ma & Yuan, *Denoising-Based Turbo Compressed Sensing*, 2017.

@@ -56,7 +56,7 @@ class DataTerm(Functional):
         if level.numel() == self.data.shape[0] and level.shape[0] == self.data.shape[0]:
             return level.reshape(-1, *(1,) * (self.data.ndim - 1))
         try:
-            torch.broadcast_shapes(level.shape, self.data.shape)
+            level.expand(self.data.shape)
         except RuntimeError:
             raise ValueError(
                 f"{who}: sigma of shape {tuple(level.shape)} does not broadcast against data {tuple(self.data.shape)}."
@@ -74,7 +74,7 @@ class DataTerm(Functional):
         return r if self.observed is None else torch.where(self.observed, r, 0)
 
     def misfit(self, x: Tensor) -> Tensor:
-        """Root mean square of ``(A x - y) / sigma`` over the observed entries, per image; of ``A x - y`` where sigma is 0.
+        """Root mean square of ``(A x - y) / sigma`` over the observed entries, of ``A x - y`` where sigma is 0.
 
         Shapes: (B, C, H, W) to (B,).
         """
@@ -122,7 +122,8 @@ class LeastSquares(DataTerm):
         power = operator.norm() ** 2
         exact = operator.solves_dual or operator.solves_primal
         self._floor = max(power, torch.finfo(self.data.real.dtype).tiny) * (EXACT_FLOOR if exact else ITERATIVE_FLOOR)
-        self._remembers, self._warm = False, None
+        self._remembers = False
+        self._warm: Tensor | None = None
 
     def _whiten(self) -> None:
         """Divide rows and data by their noise levels, so that the remaining noise has level one."""
@@ -166,8 +167,8 @@ class LeastSquares(DataTerm):
     def gradient(self, x: Tensor) -> Tensor:
         return self.operator.adjoint(self.residual(x) / self.sigma**2)
 
-    def lipschitz(self) -> float:
-        return self.operator.norm() ** 2 / float(self.sigma.min()) ** 2
+    def lipschitz(self) -> float | Tensor:
+        return (self.operator.norm() / self.sigma).square().reshape(-1, *(1,) * self.operator.ndim, 1)
 
     def scaled(self, strength: float | Tensor) -> LeastSquares:
         """The same term with noise level ``strength * sigma``: the one strength that the front door turns."""

@@ -44,8 +44,8 @@ class Functional:
         """Gradient of ``g`` at ``x``, where ``g`` is smooth."""
         raise NotImplementedError(f"{self!r} is not smooth: use a solver that calls prox (ADMM, HQS).")
 
-    def lipschitz(self) -> float:
-        """Lipschitz constant of ``gradient``, where ``g`` is smooth."""
+    def lipschitz(self) -> float | Tensor:
+        """Lipschitz constant of ``gradient``, where ``g`` is smooth: one number, or one an image, (B, 1, 1, 1)."""
         raise NotImplementedError(f"{self!r} is not smooth: use a solver that calls prox (ADMM, HQS).")
 
     def fresh(self) -> Functional:
@@ -53,7 +53,7 @@ class Functional:
         return self
 
     def take(self, keep: Tensor) -> Functional:
-        """The copy for the images ``keep`` (indices) of a batch, once the others have finished; called on ``fresh`` copies.
+        """The ``fresh`` copy for the images ``keep`` (indices) of a batch, once the others have finished.
 
         A prior that remembers something per image keeps the rows ``keep`` of its memory.
         """

@@ -15,7 +15,8 @@ ArrayLike = Any  # a torch.Tensor or a NumPy array; what goes in is what comes o
 def to_tensor(picture: ArrayLike) -> Tensor:
     """The picture as an image tensor (C, H, W), integers scaled by their type's range to [0, 1].
 
-    Shapes: (H, W) to (1, H, W); (H, W, C) with C = 1, 2, 3 or 4 to (C, H, W). A tensor is taken to be (C, H, W) already.
+    Shapes: (H, W) to (1, H, W); (H, W, C) with C = 1, 2, 3 or 4 to (C, H, W). A tensor is taken to be (C, H, W)
+        already.
     Raises: TypeError for complex or object arrays, ValueError for other shapes.
     """
     if isinstance(picture, Tensor):

@@ -94,7 +94,7 @@ class LinearOperator(torch.nn.Module):
         return None
 
     def spectrum(self) -> Tensor | None:
-        """``h`` if ``A`` is the circular convolution ``irfftn(h * rfftn(x))`` over the last ``ndim`` axes, else None."""
+        """``h`` if ``A x = irfftn(h * rfftn(x))``, a circular convolution over the last ``ndim`` axes, else None."""
         return None
 
     def observed(self) -> Tensor | None:
@@ -175,12 +175,13 @@ class LinearOperator(torch.nn.Module):
     def tikhonov(self, y: Tensor, rho: float | Tensor, v: Tensor | float = 0.0, *, tol: float | None = None) -> Tensor:
         """``argmin_x ||A x - y||^2 + rho ||x - v||^2``, by a closed form where there is one, else by CG.
 
-        Both sides of one identity are used, ``v + A^H (A A^H + rho I)^-1 (y - A v) = v + (A^H A + rho I)^-1 A^H (y - A v)``:
-        the one whose Gram matrix can have full rank is stable in float32 down to ``rho = 1e-8 ||A||^2``. CG stops when
-        the error is below ``tol ||x||`` (1e-6 unless given), certified by ``||x - x*|| <= ||residual|| / (2 sqrt(rho))``
-        on the data side.
+        Both sides of one identity are used, ``v + A^H (A A^H + rho I)^-1 (y - A v) = v + (A^H A + rho I)^-1 A^H (y -
+        A v)``: the one whose Gram matrix can have full rank is stable in float32 down to ``rho = 1e-8 ||A||^2``. CG
+        stops when the error is below ``tol ||x||`` (1e-6 unless given), certified by ``||x - x*|| <= ||residual|| /
+        (2 sqrt(rho))`` on the data side.
 
-        Shapes: ``y`` (..., *out_shape), ``v`` (..., *in_shape) or 0; ``rho`` a float or one number an image, (B, 1, 1, 1).
+        Shapes: ``y`` (..., *out_shape), ``v`` (..., *in_shape) or 0; ``rho`` a float or one number an image, (B, 1,
+            1, 1).
         Raises: ValueError unless ``rho > 0``.
         """
         if not isinstance(rho, Tensor) and not 0 < rho < math.inf:
@@ -435,7 +436,8 @@ class LinearOperator(torch.nn.Module):
             raise NotImplementedError(f"{self!r} states no fact that gives its solve a closed form.")
         axes = tuple(range(-self.ndim, 0))
         gain = 1 / (h.abs().square() + rho)
-        return torch.fft.irfftn(gain * torch.fft.rfftn(r, dim=axes), s=r.shape[-self.ndim :], dim=axes)
+        quotient: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(r, dim=axes), s=r.shape[-self.ndim :], dim=axes)
+        return quotient
 
     def _lanczos_norm(self, steps: int = 300, tol: float = 1e-6) -> float:
         generator = torch.Generator().manual_seed(0)

@@ -20,9 +20,10 @@ ROUNDS = 4  # of choosing flat patches by the last estimate; more do not change 
 def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
     """Standard deviation of white Gaussian noise in the data ``y`` of ``A``, one number per image; NaN where unknown.
 
-    The operator says what it can: a blur reads the frequencies that it destroys, operators whose data are a picture use
-    the smallest eigenvalues of the patch covariance, masks how samples miss a local plane. Where rows are random, noise and signal cannot be separated, and
-    the answer is NaN. The estimate is for independent noise; correlated noise is not recognised.
+    The operator says what it can: a blur reads the frequencies that it destroys, operators whose data are a picture
+    use the smallest eigenvalues of the patch covariance, masks how samples miss a local plane. Where rows are random,
+    noise and signal cannot be separated, and the answer is NaN. The estimate is for independent noise; correlated
+    noise is not recognised.
 
     Shapes: ``y`` (..., *A.out_shape) of one image to a scalar, of a batch to (B,).
     Units: those of ``y``; for complex data, of each part.
@@ -78,7 +79,8 @@ def _smallest_eigenvalues(patches: Tensor) -> Tensor:
     means = eigenvalues.cumsum(0) / ranks
     medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
     agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
-    return means[agree[-1]].sqrt()
+    level: Tensor = means[agree[-1]].sqrt()
+    return level
 
 
 @torch.no_grad()

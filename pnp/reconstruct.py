@@ -9,28 +9,26 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import Plan, Recipe, annealing, recipes, span_of
+from .automatic import TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
 from .functional import Functional
 from .hqs import HQS
-from .images import ArrayLike, batched, check_finite
+from .images import ArrayLike
 from .linear_operator import LinearOperator
-from .noise import estimate_noise
+from .problem import Problem, pose
 from .result import Choice, History, Result, Status, worst
-from .risk import Probe
+from .risk import PROBE, Probe
 from .run import Callback, Watch
 from .solver import Solver
 
 EFFORTS = ("fast", "auto", "best")
 STRENGTHS = tuple(0.5 * 2 ** (k / 3) for k in range(7))  # of an uncalibrated prior: half to twice the noise level
-UNKNOWN_LEVEL = 0.01  # of the image range: the noise level assumed where it cannot be known
 
 
 @torch.no_grad()
@@ -62,15 +60,15 @@ def reconstruct(
     ``effort="fast"`` makes one safe run, ``"best"`` more and longer ones. A ``Solver`` is used as it is.
 
     ``bounds`` (low, high) clips what the prior returns. ``truth`` adds the PSNR to history and progress bar, nothing
-    else. Ctrl-C, ``time_limit`` (seconds), ``max_prior_calls`` and a callback that returns True end the work with the best image
-    so far; ``checkpoint`` names a file that is written as the work goes and resumed when it exists.
+    else. Ctrl-C, ``time_limit`` (seconds), ``max_prior_calls`` and a callback that returns True end the work with the
+    best image so far; ``checkpoint`` names a file that is written as the work goes and resumed when it exists.
 
     Shapes: ``y`` (..., *A.out_shape) to ``x`` (..., *A.in_shape); NumPy in, NumPy out.
     Units: ``sigma`` and ``bounds`` in those of ``y`` and ``x``. Scaling ``y`` and ``sigma`` scales the answer.
     Raises: ValueError for a wrong shape, NaN/inf in observed data, a negative or NaN ``sigma``, an unknown word;
     TypeError for integers, or for a prior or operator that is none.
     """
-    problem = _pose(y, A, prior, sigma, data_term, bounds, x0, truth)
+    problem = pose(y, A, prior, sigma, data_term, bounds, x0, truth)
     if effort not in EFFORTS:
         raise ValueError(f"reconstruct: expected effort to be one of {EFFORTS}, got {effort!r}.")
     if max_prior_calls is not None and max_prior_calls < 1:
@@ -89,139 +87,10 @@ def reconstruct(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Problem:
-    """The question in the operator's dtype and on its device, with all images as one batch."""
-
-    f: DataTerm
-    g: Functional
-    start: Tensor
-    given_start: bool
-    noise: Tensor  # per image, image units (B, 1, 1, 1)
-    known_noise: bool
-    span: Tensor
-    truth: Tensor | None
-    choices: dict[str, Choice]
-    like: ArrayLike
-
-    def restore(self, x: Tensor) -> ArrayLike:
-        """Images as the kind, dtype and device of the data."""
-        x = x.reshape(self.f.shape)
-        if isinstance(self.like, np.ndarray):
-            real = torch.from_numpy(np.empty(0, dtype=self.like.dtype)).real.dtype
-            return x.cpu().to(real.to_complex() if x.is_complex() else real).numpy()
-        real = self.like.real.dtype
-        return x.to(self.like.device, real.to_complex() if x.is_complex() else real)
-
-
-def _pose(
-    y: ArrayLike,
-    A: LinearOperator,
-    prior: Functional,
-    sigma: float | Tensor | str,
-    data_term: DataTerm | None,
-    bounds: tuple[float, float] | None,
-    x0: ArrayLike | None,
-    truth: ArrayLike | None,
-) -> _Problem:
-    if not isinstance(A, LinearOperator):
-        raise TypeError(
-            f"reconstruct: expected A to be a LinearOperator, got {type(A).__name__}; pnp.operators has Matrix, "
-            "PylopsOperator and FromCallables for what is none yet."
-        )
-    if not isinstance(prior, Functional):
-        remedy = "wrap it as Denoiser(D)." if callable(prior) else "pnp.priors has a catalogue."
-        raise TypeError(f"reconstruct: expected the prior to be a Functional, got {type(prior).__name__}; {remedy}")
-    data = torch.from_numpy(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fc" else y
-    if isinstance(data, Tensor) and (data.is_floating_point() or data.is_complex()):
-        anchor = A._anchor()
-        if anchor is not None:
-            data = data.to(anchor.device, anchor.dtype.to_complex() if data.is_complex() else anchor.dtype)
-    choices: dict[str, Choice] = {}
-    f, known = _data_term(data, A, sigma, data_term, choices)
-    start = f.start() if x0 is None else torch.as_tensor(x0).to(f.data.device, f.data.real.dtype)
-    images, _ = batched(start, ndim=A.ndim, who="reconstruct")
-    check_finite(images, who="reconstruct", what="x0")
-    if images.shape[0] != f.data.shape[0]:
-        raise ValueError(f"reconstruct: expected x0 of shape {f.shape}, got {tuple(start.shape)}.")
-    span = span_of(images)
-    shape = (-1, *(1,) * (images.ndim - 1))
-    scale = max(A.norm(), torch.finfo(images.real.dtype).tiny)
-    level = f.sigma if f.sigma.numel() in (1, images.shape[0]) else f.sigma.square().mean().sqrt()
-    noise = level.reshape(shape) / scale
-    if not known and isinstance(f, LeastSquares):
-        noise = torch.where(noise.isnan(), UNKNOWN_LEVEL * span, noise).expand(span.shape)
-        if not A.incoherent:
-            f = LeastSquares(A, data, (noise * scale).reshape(-1, *(1,) * (f.data.ndim - 1)))
-        else:
-            f = LeastSquares(A, data, 0.0)
-            noise = torch.zeros_like(span)
-    target = None if truth is None else batched(truth, ndim=A.ndim, who="reconstruct")[0].to(images)
-    g = prior if bounds is None else _Bounded(prior, bounds)
-    return _Problem(f, g, images, x0 is not None, noise.expand(span.shape), known, span, target, choices, y)
-
-
-def _data_term(
-    y: Tensor, A: LinearOperator, sigma: float | Tensor | str, term: DataTerm | None, choices: dict[str, Choice]
-) -> tuple[DataTerm, bool]:
-    """The data term, and whether its noise level is known."""
-    if term is not None:
-        if not isinstance(term, DataTerm):
-            raise TypeError(f"reconstruct: expected data_term to be a DataTerm, got {type(term).__name__}.")
-        return term, True
-    if not isinstance(sigma, str):
-        choices["sigma"] = Choice(sigma, "given")
-        return LeastSquares(A, y, sigma), True
-    if sigma != "auto":
-        raise ValueError(f"reconstruct: expected sigma to be a number or 'auto', got {sigma!r}.")
-    levels = estimate_noise(y, A).reshape(-1)
-    known = bool(torch.isfinite(levels).all())
-    if known:
-        choices["sigma"] = Choice(levels, "estimated from the data (pnp.estimate_noise)")
-        return LeastSquares(A, y, levels.reshape(-1, *(1,) * (DataTerm(A, y).data.ndim - 1))), True
-    if A.incoherent:
-        choices["sigma"] = Choice(0.0, "noise and signal cannot be told apart behind random rows; taken as noise-free")
-    else:
-        reason = f"unknown for this operator: taken as {UNKNOWN_LEVEL:g} of the image range, candidates ranked by GCV"
-        choices["sigma"] = Choice(math.nan, reason)
-    term = LeastSquares(A, y, 0.0)
-    term.sigma = levels.reshape(-1, *(1,) * (term.data.ndim - 1))
-    return term, False
-
-
-class _Bounded(Functional):
-    """A prior whose images are clipped to ``[low, high]``."""
-
-    def __init__(self, prior: Functional, bounds: tuple[float, float]) -> None:
-        low, high = bounds
-        if not low < high:
-            raise ValueError(f"reconstruct: expected bounds (low, high) with low < high, got {bounds!r}.")
-        self.prior, self.bounds = prior, (low, high)
-        self.deterministic, self.cost, self.calibrated = prior.deterministic, prior.cost, prior.calibrated
-
-    def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
-        return self.prior.prox(v, tau).clamp(*self.bounds)
-
-    def fresh(self) -> Functional:
-        return _Bounded(self.prior.fresh(), self.bounds)
-
-    def take(self, keep: Tensor) -> Functional:
-        return _Bounded(self.prior.take(keep), self.bounds)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.prior.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.prior.load_state_dict(state)
-
-    def __repr__(self) -> str:
-        return f"{self.prior!r} within {self.bounds}"
-
-
-@dataclasses.dataclass(frozen=True)
 class _Work:
     """A posed problem with the means to solve it."""
 
-    problem: _Problem
+    problem: Problem
     watch: Watch
     seed: int
     max_calls: int | None
@@ -243,7 +112,7 @@ class _Work:
         if not isinstance(f, LeastSquares):
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 30)
             return self._single(
-                Plan("ADMM", ADMM(s=schedule, tol=0.0)), "annealed, for a data term that is not Gaussian"
+                Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE)), "annealed, for a data term that is not Gaussian"
             )
         if f.operator.multiple is not None:
             return self._denoise(f, f.operator.multiple, effort)
@@ -257,7 +126,7 @@ class _Work:
             return self._single(Plan("ADMM", solver), "convex prior of given weight: the minimiser itself")
         if g.cost == "expensive":
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 20)
-            return self._single(Plan("HQS", HQS(s=schedule, tol=0.0)), "an expensive prior gets one annealed run")
+            return self._single(Plan("HQS", HQS(s=schedule, tol=TOLERANCE)), "an expensive prior gets one annealed run")
         choices, iterations = recipes(f, g, effort)
         plans = [recipe.plan(self.problem.noise, self.problem.span, iterations) for recipe in choices]
         if len(plans) == 1 or self.max_calls is not None and self.max_calls < 2 * sum(plan.calls for plan in plans):
@@ -274,7 +143,7 @@ class _Work:
         strengths = (1.0,) if g.calibrated or effort == "fast" else STRENGTHS
         generator = torch.Generator().manual_seed(self.seed)
         sign = torch.randint(0, 2, v.shape[1:], generator=generator).to(v) * 2 - 1
-        step = 0.3 * noise
+        step = PROBE * noise
         best = torch.full_like(noise, math.inf)
         x, chosen = v, torch.ones_like(noise)
         started = time.perf_counter()
@@ -317,14 +186,16 @@ class _Work:
 
     def _ranked(self, plans: Sequence[Plan], f: LeastSquares) -> Result:
         """Every plan twice, on the data and on slightly moved data; per image the one of least predicted risk."""
-        step = 0.3 * self.problem.noise.clamp_min(1e-4 * float(self.problem.span.min()))
-        probe = Probe(f, step * max(f.operator.norm(), 1e-12), self.seed)
+        scale = max(f.operator.norm(), torch.finfo(self.problem.start.real.dtype).tiny)
+        step = PROBE * scale * torch.maximum(self.problem.noise, 1e-4 * self.problem.span)
+        probe = Probe(f, step, scale * self.problem.span, self.seed)
         moved = probe.shifted()
         moved_start = (
             self.problem.start if self.problem.given_start else moved.start().reshape(self.problem.start.shape)
         )
         results: list[Result] = []
         risks: list[Tensor] = []
+        errors: list[Tensor] = []
         calls = 0
         for plan in plans:
             result = self._run(plan, self._strengthened(plan), self.problem.start, plan.name, self.watch.truth)
@@ -337,7 +208,8 @@ class _Work:
             calls += shifted.iterations
             if shifted.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
                 break
-            risk = probe.sure(result.x, shifted.x) if self.problem.known_noise else probe.gcv(result.x, shifted.x)
+            risk = probe.ranking(result.x, shifted.x) if self.problem.known_noise else probe.gcv(result.x, shifted.x)
+            errors.append(probe.sure(result.x, shifted.x))
             bad = torch.tensor([status is Status.NON_FINITE for status in result.statuses], device=risk.device)
             risks.append(torch.where(bad | risk.isnan(), math.inf, risk))
         criterion = "SURE" if self.problem.known_noise else "GCV"
@@ -346,6 +218,7 @@ class _Work:
             return dataclasses.replace(name, parameters={"solver": Choice(plans[0].name, "stopped before any ranking")})
         table = torch.stack(risks)
         winners = table.argmin(dim=0).tolist()
+        expected = torch.stack([errors[w][i] for i, w in enumerate(winners)]).clamp_min(0).sqrt()
         merged = _merge(results, winners)
         names = [plans[w].name for w in winners]
         ranking = "; ".join(f"{plan.name}: {row.mean():.3g}" for plan, row in zip(plans, table, strict=False))
@@ -356,9 +229,7 @@ class _Work:
             parameters={
                 "solver": Choice(names[0] if len(set(names)) == 1 else names, f"least {criterion} of {ranking}"),
                 "prior_calls": Choice(calls, "spent, probes included"),
-                "expected_data_error": Choice(
-                    table.min(dim=0).values.clamp_min(0).sqrt(), f"rms of A x - A truth, by {criterion}"
-                ),
+                "expected_data_error": Choice(expected, "rms of A x - A truth, by SURE"),
                 "expected_psnr": Choice(None, "unknown: the data say nothing about what the operator destroys"),
             },
         )

@@ -26,7 +26,9 @@ class Status(enum.Enum):
         "the residuals stopped falling above the tolerance, as they do with priors that are no proximal map; the image "
         "is usable, and more iterations would not change it"
     )
-    MAX_ITER = "the schedule or the iteration limit ended first; raise max_iter if the residuals were still falling"
+    MAX_ITER = (
+        "all iterations were made as set; the image is usable; raise max_iter if the residuals were still falling"
+    )
     TIME_LIMIT = "time_limit was reached; the best image so far is returned, and a checkpoint lets the run go on"
     DIVERGED = "the residuals grew; the best image so far is returned; use a larger s, or a prior that is a denoiser"
     NON_FINITE = (

@@ -102,6 +102,13 @@ class Run:
         self._data_seconds += time.perf_counter() - started
         return x
 
+    def gradient_step(self, v: Tensor, s: Tensor) -> Tensor:
+        """``v - s^2 f.gradient(v)``, timed."""
+        started = time.perf_counter()
+        x = v - s**2 * self.f.gradient(v)
+        self._data_seconds += time.perf_counter() - started
+        return x
+
     def prior_step(self, v: Tensor, s: Tensor) -> Tensor:
         """``g.prox(v, s^2)``, timed."""
         started = time.perf_counter()

@@ -1,0 +1,151 @@
+"""The question behind a reconstruction: checked, cast to the operator's side, its noise level and range known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .automatic import span_of
+from .data_terms import DataTerm, LeastSquares
+from .functional import Functional
+from .images import ArrayLike, batched, check_finite
+from .linear_operator import LinearOperator
+from .noise import estimate_noise
+from .result import Choice
+
+UNKNOWN_LEVEL = 0.01  # of the image range: the noise level assumed where it cannot be known
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """The question in the operator's dtype and on its device, with all images as one batch."""
+
+    f: DataTerm
+    g: Functional
+    start: Tensor
+    given_start: bool
+    noise: Tensor  # per image, image units (B, 1, 1, 1)
+    known_noise: bool
+    span: Tensor
+    truth: Tensor | None
+    choices: dict[str, Choice]
+    like: ArrayLike
+
+    def restore(self, x: Tensor) -> ArrayLike:
+        """Images as the kind, dtype and device of the data."""
+        x = x.reshape(self.f.shape)
+        if isinstance(self.like, np.ndarray):
+            real = torch.from_numpy(np.empty(0, dtype=self.like.dtype)).real.dtype
+            return x.cpu().to(real.to_complex() if x.is_complex() else real).numpy()
+        real = self.like.real.dtype
+        return x.to(self.like.device, real.to_complex() if x.is_complex() else real)
+
+
+def pose(
+    y: ArrayLike,
+    A: Any,
+    prior: Any,
+    sigma: float | Tensor | str,
+    data_term: Any,
+    bounds: tuple[float, float] | None,
+    x0: ArrayLike | None,
+    truth: ArrayLike | None,
+) -> Problem:
+    """The problem of ``reconstruct`` with these arguments. Raises: as there."""
+    if not isinstance(A, LinearOperator):
+        raise TypeError(
+            f"reconstruct: expected A to be a LinearOperator, got {type(A).__name__}; pnp.operators has Matrix, "
+            "PylopsOperator and FromCallables for what is none yet."
+        )
+    if not isinstance(prior, Functional):
+        remedy = "wrap it as Denoiser(D)." if callable(prior) else "pnp.priors has a catalogue."
+        raise TypeError(f"reconstruct: expected the prior to be a Functional, got {type(prior).__name__}; {remedy}")
+    data = torch.from_numpy(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fc" else y
+    if isinstance(data, Tensor) and (data.is_floating_point() or data.is_complex()):
+        anchor = A._anchor()
+        if anchor is not None:
+            data = data.to(anchor.device, anchor.dtype.to_complex() if data.is_complex() else anchor.dtype)
+    choices: dict[str, Choice] = {}
+    f, known = _data_term(data, A, sigma, data_term, choices)
+    start = f.start() if x0 is None else torch.as_tensor(x0).to(f.data.device, f.data.real.dtype)
+    images, _ = batched(start, ndim=A.ndim, who="reconstruct")
+    check_finite(images, who="reconstruct", what="x0")
+    if images.shape[0] != f.data.shape[0]:
+        raise ValueError(f"reconstruct: expected x0 of shape {f.shape}, got {tuple(start.shape)}.")
+    span = span_of(images)
+    shape = (-1, *(1,) * (images.ndim - 1))
+    scale = max(A.norm(), torch.finfo(images.real.dtype).tiny)
+    level = f.sigma if f.sigma.numel() in (1, images.shape[0]) else f.sigma.square().mean().sqrt()
+    noise = level.reshape(shape) / scale
+    if not known and isinstance(f, LeastSquares):
+        noise = torch.where(noise.isnan(), UNKNOWN_LEVEL * span, noise).expand(span.shape)
+        if not A.incoherent:
+            f = LeastSquares(A, data, (noise * scale).reshape(-1, *(1,) * (f.data.ndim - 1)))
+        else:
+            f = LeastSquares(A, data, 0.0)
+            noise = torch.zeros_like(span)
+    target = None if truth is None else batched(truth, ndim=A.ndim, who="reconstruct")[0].to(images)
+    g = prior if bounds is None else Bounded(prior, bounds)
+    return Problem(f, g, images, x0 is not None, noise.expand(span.shape), known, span, target, choices, y)
+
+
+def _data_term(
+    y: Tensor, A: LinearOperator, sigma: float | Tensor | str, term: DataTerm | None, choices: dict[str, Choice]
+) -> tuple[DataTerm, bool]:
+    """The data term, and whether its noise level is known."""
+    if term is not None:
+        if not isinstance(term, DataTerm):
+            raise TypeError(f"reconstruct: expected data_term to be a DataTerm, got {type(term).__name__}.")
+        return term, True
+    if not isinstance(sigma, str):
+        choices["sigma"] = Choice(sigma, "given")
+        return LeastSquares(A, y, sigma), True
+    if sigma != "auto":
+        raise ValueError(f"reconstruct: expected sigma to be a number or 'auto', got {sigma!r}.")
+    levels = estimate_noise(y, A).reshape(-1)
+    known = bool(torch.isfinite(levels).all())
+    if known:
+        choices["sigma"] = Choice(levels, "estimated from the data (pnp.estimate_noise)")
+        return LeastSquares(A, y, levels.reshape(-1, *(1,) * (DataTerm(A, y).data.ndim - 1))), True
+    if A.incoherent:
+        choices["sigma"] = Choice(0.0, "noise and signal cannot be told apart behind random rows; taken as noise-free")
+    else:
+        reason = f"unknown for this operator: taken as {UNKNOWN_LEVEL:g} of the image range, candidates ranked by GCV"
+        choices["sigma"] = Choice(math.nan, reason)
+    term = LeastSquares(A, y, 0.0)
+    term.sigma = levels.reshape(-1, *(1,) * (term.data.ndim - 1))
+    return term, False
+
+
+class Bounded(Functional):
+    """A prior whose images are clipped to ``[low, high]``."""
+
+    def __init__(self, prior: Functional, bounds: tuple[float, float]) -> None:
+        low, high = bounds
+        if not low < high:
+            raise ValueError(f"reconstruct: expected bounds (low, high) with low < high, got {bounds!r}.")
+        self.prior, self.bounds = prior, (low, high)
+        self.deterministic, self.cost, self.calibrated = prior.deterministic, prior.cost, prior.calibrated
+
+    def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+        return self.prior.prox(v, tau).clamp(*self.bounds)
+
+    def fresh(self) -> Functional:
+        return Bounded(self.prior.fresh(), self.bounds)
+
+    def take(self, keep: Tensor) -> Functional:
+        return Bounded(self.prior.take(keep), self.bounds)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.prior.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.prior.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return f"{self.prior!r} within {self.bounds}"
