@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,9 @@ import typer
 from .catalogue import BENCHMARKS
 from .grid import Benchmark, Options
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 @app.command("list")
@@ -61,7 +64,7 @@ def execute(benchmark: Benchmark, options: Options) -> int:
     """Run, print the summary, say where the report is; the exit status."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, str(options.threads))
-    from .runner import run
+    from .runner import NothingComputed, run
 
     try:
         finished = run(benchmark, options)
@@ -72,14 +75,17 @@ def execute(benchmark: Benchmark, options: Options) -> int:
             err=True,
         )
         return 130
+    except NothingComputed as error:
+        typer.echo(f"{benchmark.name}: {error}", err=True)
+        return 1
     except ValueError as error:
         typer.echo(f"{benchmark.name}: {error}", err=True)
         return 2
     typer.echo(finished.page.text)
     for verdict in finished.page.verdicts:
         typer.echo(f"{'holds' if verdict.holds else 'FAILS'}: {verdict.claim} {verdict.detail}".rstrip())
-    for cell, text in finished.failures.items():
-        typer.echo(f"failed: {cell.label}: {text.strip().splitlines()[-1]}", err=True)
+    for reason, count in Counter(text.strip().splitlines()[-1] for text in finished.failures.values()).items():
+        typer.echo(f"failed: {count} cell(s) with {reason}; see failures in results.json", err=True)
     typer.echo(f"report: {finished.rows.folder / 'index.html'}")
     return 1 if finished.failures or not all(verdict.holds for verdict in finished.page.verdicts) else 0
 

@@ -36,6 +36,10 @@ class Comparison(Cell):
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        return f"{self.picture.name}, sigma {self.sigma}, seed {self.seed}"
+
     def run(self) -> Outcome:
         truth = self.picture.tensor(self.size, grey=self.grey).to(self.device)
         level = self.sigma / 255
@@ -107,8 +111,8 @@ def summary(rows: Rows) -> Page:
     grouped = table.groupby(["kind", "sigma", "method"], sort=False)
     means = grouped[["PSNR", "CPU s", "memory, images", "gain, dB", "times faster"]].mean().reset_index()
     caption = (
-        f"Means over pictures. {rows.options.threads} thread(s) for every method; CPU seconds are medians of "
-        "interleaved rounds. The bm3d package is free for non-commercial use only; it is measured here and used nowhere."
+        f"Means over pictures; {rows.options.threads} thread(s) for every method; CPU seconds are medians of "
+        "interleaved rounds. The bm3d package is free for non-commercial use only; it is measured here, used nowhere."
     )
     digits = {"CPU s": 3, "memory, images": 1, "times faster": 1, "gain, dB": 2}
     sections = [

@@ -38,6 +38,10 @@ class Denoising(Cell):
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        return f"{self.picture.name}, {self.prior}, noise {self.noise:g}, seed {self.seed}"
+
     def run(self) -> Outcome:
         truth = self.picture.tensor(self.size).to(self.device)
         generator = torch.Generator().manual_seed(self.seed)

@@ -35,6 +35,10 @@ class Fit(Cell):
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        return f"{self.operator}, {self.network}, stop {self.stop}, seed {self.seed}"
+
     def run(self) -> Outcome:
         truth = self.picture.tensor(self.size, grey=True)
         p = problem(self.operator, truth, self.noise, self.seed, self.device)

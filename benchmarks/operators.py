@@ -36,6 +36,10 @@ class Timing(Cell):
     limit: float = 60.0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        return f"{self.operator}, {self.size}"
+
     def run(self) -> Outcome:
         A = operator(self.operator, (self.size, self.size)).to(self.device)
         generator = torch.Generator().manual_seed(0)
@@ -90,8 +94,8 @@ def summary(rows: Rows) -> Page:
     )
     growth = _growth(frame)
     caption = (
-        f"Medians of interleaved rounds, {clock} time, {rows.options.threads} thread(s), float32; memory is the peak "
-        "beyond what was held before, in images. Grows as N to the exponent, N the number of pixels, from 256 pixels up."
+        f"Medians of interleaved rounds, {clock} time, {rows.options.threads} thread(s), float32. Memory is the peak "
+        "beyond what was held before, in images. Growth: N to the exponent, N the number of pixels, from 256 x 256 up."
     )
     digits = {f"{step}, ms": 3 for step in STEPS} | {f"{step}, images": 1 for step in STEPS} | {"size": 0}
     parts: list[Table | Charts] = [Table("Time and memory", milliseconds, caption, digits)]

@@ -46,6 +46,11 @@ class Oracle(Cell):
     seed: int = 0
     device: str = "cpu"
 
+    @property
+    def label(self) -> str:
+        what = f"{self.operator}, {self.picture.name}, {self.prior} oracle {self.solver} {self.weight:g}"
+        return f"{what}, noise {self.noise:g}, seed {self.seed}"
+
     def run(self) -> Outcome:
         p = problem(self.operator, self.picture.tensor(self.size, grey=True), self.noise, self.seed, self.device)
         f = pnp.LeastSquares(p.A, p.y, math.sqrt(self.weight) * self.noise)

@@ -24,6 +24,10 @@ from .report import Page, render
 WRITE_EVERY = 2.0  # seconds between two writings of rows.csv
 
 
+class NothingComputed(RuntimeError):
+    """No cell of the grid has an outcome: there is nothing to report."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Finished:
     """What a run leaves behind."""
@@ -36,7 +40,7 @@ class Finished:
 def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Finished:
     """Compute what is missing of the grid and write ``results/<name>/``.
 
-    Raises: ValueError if nothing of the grid is asked for.
+    Raises: ValueError if nothing of the grid is asked for, NothingComputed if every cell failed.
     """
     folder = options.out / benchmark.name
     version = code_version(library_sources(), Path(inspect.getfile(benchmark.cells)))
@@ -53,7 +57,8 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
         for cell, outcome in work(joblib.delayed(attempt)(store, cell, options.threads) for cell in todo):
             if isinstance(outcome, str):
                 failures[cell] = outcome
-                bar.write(f"failed: {cell.label}\n  {outcome.strip().splitlines()[-1]}")
+                if outcome not in list(failures.values())[:-1]:  # the same error is told once
+                    bar.write(f"failed: {cell.label}\n  {outcome.strip().splitlines()[-1]}")
             else:
                 outcomes[cell] = outcome
             bar.set_postfix_str(cell.label[:60], refresh=False)
@@ -65,7 +70,7 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     write(folder / "rows.csv", frame.to_csv(index=False))
     rows = Rows(frame, {cell: outcomes[cell] for cell in cells if cell in outcomes}, options, folder)
     if not rows.outcomes:
-        raise RuntimeError(f"{benchmark.name}: every cell failed; the last one with\n{list(failures.values())[-1]}")
+        raise NothingComputed(f"every cell failed; the last one with\n{list(failures.values())[-1]}")
     page = benchmark.summary(rows)
     record = environment(jobs=jobs, threads=options.threads, device=options.device, version=version)
     write(folder / "index.html", render(page, record))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from .grid import Benchmark, Cell, Options, Rows
 from .pictures import Picture, find, pictures
 from .published import SINGLE_PIXEL, counts, side_by_side
@@ -12,7 +14,8 @@ from .report import Page, Section
 from .statistics import over_seeds
 
 COMPRESSIONS = (1, 2, 4, 8)
-NOISES = (0.0, 0.01)  # theirs is not stated; their column 1 is near 0.01 in our units
+# Noise, and whether sigma is given. Theirs is not stated; their compression 1 is near 0.01 in our units.
+NOISES = ((0.0, False), (0.01, False), (0.01, True))
 
 
 def cells(options: Options) -> Iterator[Cell]:
@@ -23,10 +26,10 @@ def cells(options: Options) -> Iterator[Cell]:
             continue
         for compression in COMPRESSIONS:
             operator = "single pixel" if compression == 4 else f"single pixel {compression}"
-            for noise in NOISES:
+            for noise, known in NOISES:
                 for seed in range(options.seeds):
                     yield Reconstruction(
-                        operator, prior, "auto", _find(name, options), noise, size, True, seed, device=options.device
+                        operator, prior, "auto", _find(name, options), noise, size, True, seed, known, options.device
                     )
 
 
@@ -40,28 +43,31 @@ def _find(name: str, options: Options) -> Picture:
 
 
 def summary(rows: Rows) -> Page:
-    """One table per noise level."""
+    """One table per noise level and knowledge of it."""
     frame = over_seeds(rows.frame, ["PSNR"])
     frame = frame.assign(name=["logo" if "logo" in p else "barbara" for p in frame["picture"].str.lower()])
     parts, texts = [], []
-    for noise in NOISES:
-        records: list[dict[str, object]] = []
-        for (name, prior), published in SINGLE_PIXEL.items():
-            for compression, number in zip(COMPRESSIONS, published, strict=True):
-                operator = "single pixel" if compression == 4 else f"single pixel {compression}"
-                chosen = (frame["name"] == name) & (frame["prior"] == prior) & (frame["operator"] == operator)
-                for ours in frame.loc[chosen & (frame["noise"] == noise), "PSNR"]:
-                    records.append(
-                        {"picture": name, "prior": prior, "compression": compression, "published": number, "ours": ours}
-                    )
+    for noise, known in NOISES:
+        records = _records(frame[(frame["noise"] == noise) & (frame["sigma_known"] == known)])
         if records:
-            caption = (
-                "Size, kind of patterns and noise of the published experiment are not stated, nor is the logo's file."
-            )
-            table, text = side_by_side(records, f"Noise {noise:g}, PSNR in dB", caption)
+            title = f"Noise {noise:g}, {'sigma given' if known else 'nothing given'}, PSNR in dB"
+            caption = "Size, patterns and noise of the published experiment are not stated, nor is the logo's file."
+            table, text = side_by_side(records, title, caption)
             parts.append(table)
-            texts.append(f"noise {noise:g}\n{text}\n{counts(table.frame)}")
+            texts.append(f"{title}\n{text}\n{counts(table.frame)}")
     return Page("Single-pixel camera", __doc__ or "", [Section("Table 3", parts)], text="\n\n".join(texts))
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = []
+    for (name, prior), published in SINGLE_PIXEL.items():
+        for compression, theirs in zip(COMPRESSIONS, published, strict=True):
+            operator = "single pixel" if compression == 4 else f"single pixel {compression}"
+            chosen = (frame["name"] == name) & (frame["prior"] == prior) & (frame["operator"] == operator)
+            for ours in frame.loc[chosen, "PSNR"]:
+                cell = {"picture": name, "prior": prior, "compression": compression}
+                records.append({**cell, "published": theirs, "ours": ours})
+    return records
 
 
 BENCHMARK = Benchmark("single-pixel", __doc__ or "", cells, summary, needs_images=True)

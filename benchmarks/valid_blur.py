@@ -40,6 +40,10 @@ class Photograph(Cell):
     device: str = "cpu"
     path: Path = dataclasses.field(default=Path(), compare=False)
 
+    @property
+    def label(self) -> str:
+        return f"{self.model}, {self.prior}, {self.picture.name}, noise {self.noise:g}, seed {self.seed}"
+
     def run(self) -> Outcome:
         kernel = load_kernel(self.path).to(self.device)
         h, w = kernel.shape
