@@ -6,10 +6,24 @@ if __name__ == "operators":  # found beside a script or on the path of the clone
 from pnp.algebra import Stack
 
 from .blur import Blur
+from .decimate import Decimate
+from .demosaic import Demosaic
+from .downsample import Downsample
 from .identity import Identity
 from .mask import Mask
 from .matrix import Matrix
 from .pylops_operator import PylopsOperator
 from .single_pixel import SinglePixel
 
-__all__ = ["Blur", "Identity", "Mask", "Matrix", "PylopsOperator", "SinglePixel", "Stack"]
+__all__ = [
+    "Blur",
+    "Decimate",
+    "Demosaic",
+    "Downsample",
+    "Identity",
+    "Mask",
+    "Matrix",
+    "PylopsOperator",
+    "SinglePixel",
+    "Stack",
+]

@@ -13,9 +13,7 @@ from . import kernels
 from .bordered_blur import BOUNDARIES, BorderedBlur, border_matrix
 from .circular_blur import CircularBlur
 from .delegate import Delegate
-from .kronecker import Kronecker
-
-LONGEST = 2048  # longest side whose one-axis matrices are decomposed: a second of work, once
+from .kronecker import LONGEST, Kronecker
 
 
 class Blur(Delegate):
@@ -91,7 +89,7 @@ class Blur(Delegate):
     def start(self, y: Tensor) -> Tensor:
         if self.boundary == "circular":
             return self.engine.start(y)
-        flat = y.flatten(0, -self.ndim - 1)[:, None]
+        flat = y.reshape(-1, 1, *self.out_shape[-self.ndim :])
         pads = [(n - m - (n - m) // 2, (n - m) // 2) for n, m in zip(self.in_shape, self.out_shape, strict=True)]
         widths = [n for pair in reversed(pads[-self.ndim :]) for n in pair]
         v = torch.nn.functional.pad(flat, widths, mode="replicate").reshape(
@@ -113,24 +111,11 @@ class Blur(Delegate):
 def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> LinearOperator:
     if boundary == "circular":
         return CircularBlur(kernel, shape, ndim=ndim)
-    profiles = separate(kernel) if kernel.ndim == ndim == len(shape) and max(shape) <= LONGEST else None
+    profiles = kernels.separate(kernel) if kernel.ndim == ndim and max(shape[-ndim:]) <= LONGEST else None
     if profiles is None:
         return BorderedBlur(kernel, shape, boundary, ndim=ndim)
-    matrices = [border_matrix(profile, n, boundary) for profile, n in zip(profiles, shape, strict=True)]
-    return Kronecker([matrix.to(kernel) for matrix in matrices])
-
-
-def separate(kernel: Tensor) -> list[Tensor] | None:
-    """One profile an axis whose outer product is the kernel, in float64; None if there are none to rounding."""
-    rest, profiles = kernel.double(), []
-    tolerance = 4 * torch.finfo(kernel.dtype).eps
-    for _ in range(kernel.ndim - 1):
-        left, s, right = torch.linalg.svd(rest.reshape(rest.shape[0], -1), full_matrices=False)
-        if not bool((s[1:] <= tolerance * s[0]).all()) or s[0] == 0:
-            return None
-        profiles.append(left[:, 0] * s[0].sqrt())
-        rest = (right[0] * s[0].sqrt()).reshape(rest.shape[1:])
-    return [*profiles, rest]
+    matrices = [border_matrix(profile, n, boundary) for profile, n in zip(profiles, shape[-ndim:], strict=True)]
+    return Kronecker([matrix.to(kernel) for matrix in matrices], lead=shape[:-ndim])
 
 
 def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:

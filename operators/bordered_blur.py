@@ -65,7 +65,8 @@ class BorderedBlur(LinearOperator):
             self.register_buffer(f"index{axis}", index, persistent=False)
         self.padded = tuple(_fast(n + size - 1) for n, size in zip(out, sizes, strict=True))
         self._transfer: Cache[Tensor] = Cache()
-        self._circulant: Cache[Tensor] = Cache()
+        self._gain_in: Cache[Tensor] = Cache()
+        self._gain_out: Cache[Tensor] = Cache()
 
     def _forward(self, x: Tensor) -> Tensor:
         z = torch.fft.irfftn(
@@ -79,12 +80,21 @@ class BorderedBlur(LinearOperator):
         z = torch.fft.irfftn(self._spectrum().conj() * torch.fft.rfftn(z, dim=self.axes), s=self.padded, dim=self.axes)
         return self._unpad(z)
 
+    def circulant(self) -> Tensor:
+        return self._gain(self.in_shape[-self.ndim :])
+
     def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         grid = self.out_shape[-self.ndim :]
-        power = self._circulant.get(
-            [self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square()
-        )
-        return torch.fft.irfftn(torch.fft.rfftn(r, dim=self.axes) / (power + rho), s=grid, dim=self.axes)
+        gain = self._gain(grid) + rho
+        return torch.fft.irfftn(torch.fft.rfftn(r, dim=self.axes) / gain, s=grid, dim=self.axes)
+
+    def _gain(self, grid: tuple[int, ...]) -> Tensor:
+        """Squared magnitude of the kernel's spectrum on a periodic grid."""
+        cache = self._gain_out if grid == self.out_shape[-self.ndim :] else self._gain_in
+        return cache.get([self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square())
+
+    def _on_the_data_side(self) -> bool:
+        return self.boundary == "valid"  # square and ill-conditioned: in float32 only the image side is backward stable
 
     def _spectrum(self) -> Tensor:
         return self._transfer.get([self.kernel], lambda: torch.fft.rfftn(self.kernel, s=self.padded, dim=self.axes))

@@ -58,6 +58,12 @@ class Delegate(LinearOperator):
     def spectrum(self) -> Tensor | None:
         return self.engine.spectrum()
 
+    def fold(self, power: Tensor) -> Tensor | None:
+        return self.engine.fold(power)
+
+    def circulant(self) -> Tensor | float | None:
+        return self.engine.circulant()
+
     def observed(self) -> Tensor | None:
         return self.engine.observed()
 

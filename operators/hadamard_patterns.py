@@ -7,16 +7,15 @@ import math
 import torch
 from torch import Tensor
 
-from pnp.linear_operator import LinearOperator
-
 from .cache import Cache
+from .direct import Direct
 from .hadamard import hadamard, orders, transform
 
 MOST_DARK = 256  # places without a pixel for which a matrix of that order is decomposed
-REDUNDANT = 1e-13  # of the largest eigenvalue of A A^T
+REDUNDANT = 1e-13  # of the largest eigenvalue: A^T ignores these, and 1 / rho would only amplify their rounding
 
 
-class HadamardPatterns(LinearOperator):
+class HadamardPatterns(Direct):
     """``A = S Q P``: place the n pixels on a grid of L places, Hadamard transform, keep some rows; unit-norm rows.
 
     With ``Q`` orthonormal of order L and ``S``, ``P`` selections, ``A A^T = L/n S Q P P^T Q^T S^T``. For L = n that is
@@ -52,7 +51,20 @@ class HadamardPatterns(LinearOperator):
     def _adjoint(self, y: Tensor) -> Tensor:
         return self._spread(y * self.scale).index_select(-1, self.position).unflatten(-1, self.in_shape)
 
+    def _tikhonov(
+        self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        solve = super()._tikhonov if self.solves_dual else super(Direct, self)._tikhonov
+        return solve(y, rho, v, tol, start)
+
+    def _regularised_inverse(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return self._adjoint(self._woodbury(r, rho, REDUNDANT))
+
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return self._woodbury(r, rho, -1.0)
+
+    def _woodbury(self, r: Tensor, rho: float | Tensor, redundant: float) -> Tensor:
+        """``(A A^T + rho I)^-1 r``, less the part in combinations of rows that vanish: gaps up to ``redundant``."""
         c = self.length / self.columns
         if self.length == self.columns:
             return r / (c + rho)
@@ -60,8 +72,7 @@ class HadamardPatterns(LinearOperator):
         places, gaps, vectors = self._unused()
         root = 1 / math.sqrt(self.length)
         inner = (self._spread(r).index_select(-1, places) * root) @ vectors
-        # a gap of 0 is a combination of rows that vanishes: A^T ignores it, and 1 / rho would only amplify its rounding
-        inner = torch.where(gaps > REDUNDANT, inner / (rho / c + gaps), 0) @ vectors.mT
+        inner = torch.where(gaps > redundant, inner / (rho / c + gaps), 0) @ vectors.mT
         lifted = torch.zeros(*r.shape[:-1], self.length, dtype=r.dtype, device=r.device)
         lifted = lifted.index_copy(-1, places, inner * root)
         return (r + self._keep(lifted)) / (c + rho)
@@ -103,8 +114,10 @@ class HadamardPatterns(LinearOperator):
         if self.length == self.columns:
             return math.sqrt(float(torch.bincount(self.order).max()))
         if self.solves_dual:
-            _, gaps, _ = self._unused()  # times L/n they are eigenvalues of A A^T; the others, if any, are L/n
-            largest = 1.0 if self.rows > len(gaps) else float(gaps.max())
+            _, gaps, _ = (
+                self._unused()
+            )  # ascending; the smallest are eigenvalues of A A^T n/L, the others, if any, are 1
+            largest = 1.0 if self.rows > len(gaps) else float(gaps[self.rows - 1])
             return math.sqrt(largest * self.length / self.columns)
         return self._lanczos_norm()
 
@@ -167,4 +180,4 @@ class HadamardPatterns(LinearOperator):
             kept[self.order] = transform(matrices, z)[self.order]
             gram[:, column] = transform([a.mT for a in matrices], kept)[places]
         values, vectors = torch.linalg.eigh(gram)
-        return places, (1 - values).clamp(0, 1).to(self.scale), vectors.to(self.scale)
+        return places, (1 - values).flip(0).clamp(0, 1).to(self.scale), vectors.flip(1).to(self.scale)

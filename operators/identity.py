@@ -18,10 +18,10 @@ class Identity(LinearOperator):
         super().__init__(shape, shape, ndim=ndim)
 
     def _forward(self, x: Tensor) -> Tensor:
-        return x
+        return x.clone()  # never an alias: whoever writes into the data must not change the image
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return y
+        return y.clone()
 
     @property
     def row_gram(self) -> float:

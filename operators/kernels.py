@@ -73,3 +73,16 @@ def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
     kernel = inside.clamp_min(0).mean(dim=-1)
     kernel = (kernel + kernel.T) / 2  # the rule treats the two axes differently; the disk does not
     return (kernel / kernel.sum()).to(dtype or torch.get_default_dtype())
+
+
+def separate(kernel: Tensor) -> list[Tensor] | None:
+    """One profile an axis whose outer product is the kernel, in float64; None if there are none to rounding."""
+    rest, profiles = kernel.double(), []
+    tolerance = 4 * torch.finfo(kernel.dtype).eps
+    for _ in range(kernel.ndim - 1):
+        left, s, right = torch.linalg.svd(rest.reshape(rest.shape[0], -1), full_matrices=False)
+        if not bool((s[1:] <= tolerance * s[0]).all()) or s[0] == 0:
+            return None
+        profiles.append(left[:, 0] * s[0].sqrt())
+        rest = (right[0] * s[0].sqrt()).reshape(rest.shape[1:])
+    return [*profiles, rest]

@@ -11,6 +11,8 @@ from torch import Tensor
 from .cache import Cache
 from .direct import Direct
 
+LONGEST = 2048  # longest side whose one-axis matrices are decomposed: seconds of work, once
+
 
 class Factors(NamedTuple):
     """Full singular value decomposition ``U diag(s) V^T`` of one axis' matrix; ``s`` padded with zeros."""
@@ -26,13 +28,14 @@ class Kronecker(Direct):
 
     One solve costs four small matrix products an axis, whatever the borders or the conditioning.
 
-    Shapes: ``matrices`` one (m_i, n_i) for each axis; ``x`` (..., n_1, n_2), ``A x`` (..., m_1, m_2).
+    Shapes: ``matrices`` one (m_i, n_i) for each axis; ``x`` (..., *lead, n_1, n_2),
+    ``A x`` (..., *lead, m_1, m_2).
     Source: Hansen, Nagy & O'Leary, *Deblurring Images*, SIAM 2006, sec. 4.4.
     """
 
-    def __init__(self, matrices: Sequence[Tensor]) -> None:
+    def __init__(self, matrices: Sequence[Tensor], *, lead: tuple[int, ...] = ()) -> None:
         ndim = len(matrices)
-        super().__init__(tuple(a.shape[1] for a in matrices), tuple(a.shape[0] for a in matrices), ndim=ndim)
+        super().__init__((*lead, *(a.shape[1] for a in matrices)), (*lead, *(a.shape[0] for a in matrices)), ndim=ndim)
         for axis, matrix in enumerate(matrices):
             self.register_buffer(f"matrix{axis}", matrix)
         self._factors: Cache[list[Factors]] = Cache()

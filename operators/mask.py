@@ -33,6 +33,7 @@ class Mask(LinearOperator):
         self.register_buffer("mask", mask)
         self.mask: Tensor
         self._count: Cache[int] = Cache()
+        self._power: Cache[float] = Cache()
 
     @classmethod
     def random(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
@@ -68,6 +69,9 @@ class Mask(LinearOperator):
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         return b / (self.mask.square() + rho)
+
+    def circulant(self) -> float:
+        return self._power.get([self.mask], lambda: float(self.mask.square().mean()))
 
     def observed(self) -> Tensor:
         return self.mask != 0

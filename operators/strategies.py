@@ -15,6 +15,9 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 
 from .blur import Blur
+from .decimate import Decimate
+from .demosaic import Demosaic
+from .downsample import Downsample
 from .gradient import Gradient
 from .identity import Identity
 from .mask import Mask
@@ -104,6 +107,15 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
     Entry("Mask", lambda draw, shape, dtype: Mask(weights(draw, shape, dtype))),
     Entry("Mask a channel", lambda draw, shape, dtype: Mask(weights(draw, (3, *shape), dtype))),
+    Entry("Decimate", lambda draw, shape, dtype: Decimate(shape, some(draw, 4))),
+    Entry("Downsample bicubic", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), dtype=dtype)),
+    Entry("Downsample", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), kernel(draw, dtype))),
+    Entry(
+        "Downsample folded", lambda draw, shape, dtype: Downsample((2 * shape[0], 2 * shape[1]), 2, kernel(draw, dtype))
+    ),
+    Entry(
+        "Demosaic", lambda draw, shape, dtype: Demosaic(shape, ("RGGB", "BGGR", "GRBG", "X-Trans")[some(draw, 4) - 1])
+    ),
     Entry("SinglePixel Hadamard", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard")),
     Entry("SinglePixel sequency", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "sequency")),
     Entry(

@@ -54,6 +54,9 @@ class Adjoint(LinearOperator):
         h = self.operator.spectrum()
         return None if h is None else h.conj()
 
+    def circulant(self) -> Tensor | float | None:
+        return self.operator.circulant() if self.in_shape == self.out_shape else super().circulant()
+
     @property
     def solves_dual(self) -> bool:
         return self.operator.solves_primal
@@ -175,6 +178,14 @@ class Scaled(LinearOperator):
         h = self.operator.spectrum()
         return None if h is None else self.factor * h
 
+    def fold(self, power: Tensor) -> Tensor | None:
+        folded = self.operator.fold(power)
+        return None if folded is None else self.power * folded
+
+    def circulant(self) -> Tensor | float | None:
+        power = self.operator.circulant()
+        return None if power is None else self.power * power
+
     def observed(self) -> Tensor | None:
         return self.operator.observed()
 
@@ -248,6 +259,10 @@ class Weighted(LinearOperator):
     def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         return r / self.weight.square()
 
+    def circulant(self) -> Tensor | float | None:
+        power = self.operator.circulant()
+        return None if power is None else power * float(self.weight.square().mean())
+
     @property
     def solves_dual(self) -> bool:
         return self.operator.row_gram is not None
@@ -271,7 +286,9 @@ class Weighted(LinearOperator):
 
 
 class Composition(LinearOperator):
-    """``A B``. Exact where the factors make it so: both circulant; rows of ``B`` or columns of ``A`` orthogonal."""
+    """``A B``. Exact where the factors make it so: both circulant; rows of ``B`` or columns of ``A`` orthogonal; ``B``
+    circulant and ``A`` a decimation, or whatever else leaves ``A B B^H A^H`` circulant on its own grid.
+    """
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if outer.in_shape != inner.out_shape:
@@ -297,7 +314,11 @@ class Composition(LinearOperator):
         gram = self.inner.row_gram  # A B B^H A^H = gram A A^H
         if self.row_gram is None and gram and self.outer.solves_dual:
             return self.outer._solve_dual(r, rho / gram) / gram
-        return super()._solve_dual(r, rho)
+        power = None if self.row_gram is not None else self._folded()
+        if power is None:
+            return super()._solve_dual(r, rho)
+        axes = tuple(range(-self.ndim, 0))
+        return torch.fft.irfftn(torch.fft.rfftn(r, dim=axes) / (power + rho), s=r.shape[-self.ndim :], dim=axes)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         gram = self.outer.column_gram  # B^H A^H A B = gram B^H B
@@ -307,8 +328,8 @@ class Composition(LinearOperator):
 
     @property
     def solves_dual(self) -> bool:
-        facts = self.row_gram is not None or self.spectrum() is not None
-        return facts or bool(self.inner.row_gram) and self.outer.solves_dual
+        facts = self.row_gram is not None or self._folded() is not None
+        return facts or (bool(self.inner.row_gram) and self.outer.solves_dual)
 
     @property
     def solves_primal(self) -> bool:
@@ -330,6 +351,22 @@ class Composition(LinearOperator):
             return None
         outer, inner = self.outer.spectrum(), self.inner.spectrum()
         return None if outer is None or inner is None else outer * inner
+
+    def fold(self, power: Tensor) -> Tensor | None:
+        inner = self.inner.fold(power) if self.inner.ndim == self.outer.ndim else None
+        return None if inner is None else self.outer.fold(inner)
+
+    def circulant(self) -> Tensor | float | None:
+        outer, inner = self.outer.circulant(), self.inner.circulant()
+        same_grid = self.inner.in_shape[-self.ndim :] == self.outer.in_shape[-self.outer.ndim :]
+        if outer is None or inner is None or (isinstance(outer, Tensor) and not same_grid):
+            return super().circulant()
+        return outer * inner
+
+    def _folded(self) -> Tensor | None:
+        """Spectrum of ``A B B^H A^H``, if it is a circular convolution."""
+        h = self.inner.spectrum()
+        return None if h is None or self.inner.ndim != self.outer.ndim else self.outer.fold(h.abs().square())
 
     def observed(self) -> Tensor | None:
         return self.outer.observed()
@@ -366,6 +403,12 @@ class Sum(LinearOperator):
             return None
         left, right = self.left.spectrum(), self.right.spectrum()
         return None if left is None or right is None else left + right
+
+    def circulant(self) -> Tensor | float | None:
+        left, right = self.left.circulant(), self.right.circulant()
+        if left is None or right is None or self.spectrum() is not None:
+            return super().circulant()
+        return left + right
 
     def __repr__(self) -> str:
         return f"{self.left!r} + {self.right!r}"
@@ -444,6 +487,11 @@ class Stack(LinearOperator):
             return None
         ones = [torch.ones(A.out_shape, dtype=torch.bool, device=self.device) for A in self.parts]
         return self.join([one if mark is None else mark for one, mark in zip(ones, marks, strict=True)])
+
+    def circulant(self) -> Tensor | float | None:
+        powers = [A.circulant() for A in self.parts]
+        known = [power for power in powers if power is not None]
+        return sum(known[1:], known[0]) if known else None
 
     def _power(self) -> Tensor | None:
         """``sum_i |h_i|^2`` where every part is a circular convolution."""

@@ -71,11 +71,11 @@ class LinearOperator(torch.nn.Module):
 
     def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         """An approximation of ``(A A^H + rho I)^-1 r``, Hermitian positive definite, for conjugate gradients."""
-        return r
+        return self._divide_circulant(r, rho) if self.in_shape == self.out_shape else r
 
     def _precondition_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         """An approximation of ``(A^H A + rho I)^-1 b``, Hermitian positive definite, for conjugate gradients."""
-        return b
+        return self._divide_circulant(b, rho)
 
     # ------------------------------------------------------------------ facts, all overridable
     @property
@@ -96,6 +96,23 @@ class LinearOperator(torch.nn.Module):
     def spectrum(self) -> Tensor | None:
         """``h`` if ``A x = irfftn(h * rfftn(x))``, a circular convolution over the last ``ndim`` axes, else None."""
         return None
+
+    def fold(self, power: Tensor) -> Tensor | None:
+        """Spectrum of ``A C A^H`` where ``C`` is the circular convolution of that spectrum; None if it is none."""
+        h = self.spectrum()
+        return None if h is None else power * h.abs().square()
+
+    def circulant(self) -> Tensor | float | None:
+        """Spectrum of a circular convolution near ``A^H A``, to precondition conjugate gradients; None if unknown.
+
+        Constant where the columns, or the rows, are orthogonal: then it has the right trace.
+        """
+        if self.column_gram is not None:
+            return self.column_gram
+        if self.row_gram is not None:
+            return self.row_gram * self.rows / self.columns
+        h = self.spectrum()
+        return None if h is None else h.abs().square()
 
     def observed(self) -> Tensor | None:
         """True where a data entry counts, shaped like ``out_shape``; None where all do."""
@@ -438,6 +455,13 @@ class LinearOperator(torch.nn.Module):
         gain = 1 / (h.abs().square() + rho)
         quotient: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(r, dim=axes), s=r.shape[-self.ndim :], dim=axes)
         return quotient
+
+    def _divide_circulant(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        power = self.circulant()
+        if not isinstance(power, Tensor) or b.is_complex():  # a constant changes nothing
+            return b
+        axes = tuple(range(-self.ndim, 0))
+        return torch.fft.irfftn(torch.fft.rfftn(b, dim=axes) / (power + rho), s=b.shape[-self.ndim :], dim=axes)
 
     def _lanczos_norm(self, steps: int = 300, tol: float = 1e-6) -> float:
         generator = torch.Generator().manual_seed(0)

@@ -1,0 +1,53 @@
+"""Every f-th pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pnp.linear_operator import LinearOperator
+
+
+class Decimate(LinearOperator):
+    """``(A x)_i = x_{f i}``: every ``factor``-th pixel along each axis, from the first one.
+
+    Shapes: ``x`` (..., *shape), ``A x`` (..., ceil(H / f), ceil(W / f)); ``factor`` one number or one an axis.
+    Raises: ValueError for a factor below 1.
+    """
+
+    def __init__(self, shape: Sequence[int], factor: int | Sequence[int], *, ndim: int = 2) -> None:
+        factors = (factor,) * ndim if isinstance(factor, int) else tuple(factor)
+        if len(factors) != ndim or len(shape) < ndim or any(int(f) != f or f < 1 for f in factors):
+            raise ValueError(
+                f"Decimate: expected integer factors >= 1 for {ndim} axes of {tuple(shape)}, got {factor!r}."
+            )
+        grid = tuple(shape)[-ndim:]
+        coarse = tuple(-(-n // f) for n, f in zip(grid, factors, strict=True))
+        super().__init__(tuple(shape), (*tuple(shape)[:-ndim], *coarse), ndim=ndim)
+        self.factors = factors
+
+    def _forward(self, x: Tensor) -> Tensor:
+        for axis, (f, m) in enumerate(zip(self.factors, self.out_shape[-self.ndim :], strict=True), start=-self.ndim):
+            x = x.index_select(axis, torch.arange(m, device=x.device) * f)
+        return x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        for axis, (f, n) in enumerate(zip(self.factors, self.in_shape[-self.ndim :], strict=True), start=-self.ndim):
+            shape = list(y.shape)
+            shape[axis] = n
+            y = y.new_zeros(shape).index_copy(axis, torch.arange(y.shape[axis], device=y.device) * f, y)
+        return y
+
+    @property
+    def row_gram(self) -> float:
+        return 1.0
+
+    def fold(self, power: Tensor) -> Tensor | None:
+        grid = self.in_shape[-self.ndim :]
+        if any(n % f for n, f in zip(grid, self.factors, strict=True)):
+            return None
+        axes = tuple(range(-self.ndim, 0))
+        response = torch.fft.irfftn(power, s=grid, dim=axes)  # of one impulse; decimated, it is the coarse grid's
+        return torch.fft.rfftn(self._forward(response), dim=axes).real.clamp_min(0)
