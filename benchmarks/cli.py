@@ -13,6 +13,8 @@ import typer
 from .catalogue import BENCHMARKS
 from .grid import Benchmark, Options
 
+INTERRUPTED = 130  # exit status of a process ended by Ctrl-C
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
 )
@@ -27,8 +29,8 @@ def list_benchmarks() -> None:
         typer.echo(f"{benchmark.name:{width}}  {benchmark.question}{extra}")
 
 
-def command(benchmark: Benchmark) -> Callable[..., None]:
-    """The command that runs this benchmark."""
+def command(benchmarks: tuple[Benchmark, ...], words: str) -> Callable[..., None]:
+    """The command that runs these benchmarks, one after the other."""
 
     def run(
         quick: Annotated[bool, typer.Option("--quick", help="A smaller grid, for a first look.")] = False,
@@ -50,14 +52,28 @@ def command(benchmark: Benchmark) -> Callable[..., None]:
         options = Options(
             quick, size, seeds, tuple(only or ()), device, jobs, threads, images, kernel, out, any_version
         )
-        if benchmark.needs_images and images is None:
-            raise typer.BadParameter(f"{benchmark.name} needs --images DIR, a folder with the papers' pictures.")
-        if benchmark.needs_kernel and kernel is None:
-            raise typer.BadParameter(f"{benchmark.name} needs --kernel FILE, a .npy array or a picture of the kernel.")
-        raise typer.Exit(execute(benchmark, options))
+        statuses = []
+        for benchmark in benchmarks:
+            needed = missing(benchmark, options)
+            if needed and len(benchmarks) == 1:
+                raise typer.BadParameter(f"{benchmark.name} needs {needed}.")
+            typer.echo(f"{benchmark.name}: left out, needs {needed}" if needed else "", nl=bool(needed), err=True)
+            statuses.append(0 if needed else execute(benchmark, options))
+            if statuses[-1] == INTERRUPTED:
+                break
+        raise typer.Exit(max(statuses))
 
-    run.__doc__ = benchmark.question
+    run.__doc__ = words
     return run
+
+
+def missing(benchmark: Benchmark, options: Options) -> str:
+    """What the command line must still give."""
+    if benchmark.needs_images and options.images is None:
+        return "--images DIR, a folder with the pictures of the papers"
+    if benchmark.needs_kernel and options.kernel is None:
+        return "--kernel FILE, a .npy array or a picture of the blur"
+    return ""
 
 
 def execute(benchmark: Benchmark, options: Options) -> int:
@@ -74,7 +90,7 @@ def execute(benchmark: Benchmark, options: Options) -> int:
             "the same command continues.",
             err=True,
         )
-        return 130
+        return INTERRUPTED
     except NothingComputed as error:
         typer.echo(f"{benchmark.name}: {error}", err=True)
         return 1
@@ -91,4 +107,5 @@ def execute(benchmark: Benchmark, options: Options) -> int:
 
 
 for _benchmark in BENCHMARKS:
-    app.command(_benchmark.name)(command(_benchmark))
+    app.command(_benchmark.name)(command((_benchmark,), _benchmark.question))
+app.command("all")(command(BENCHMARKS, "Every benchmark whose files are given: hours."))

@@ -60,7 +60,7 @@ def cells(options: Options) -> Iterator[Cell]:
     """The oracle stop only for the default network."""
     size = options.size or (64 if options.quick else 128)
     iterations = 300 if options.quick else None
-    picture = find("camera", options.images) if options.images is None else find("cameraman", options.images)
+    picture = find("camera", options.images)
     for name, noise in PROBLEMS.items():
         for network in NETWORKS[:1] if options.quick else NETWORKS:
             for stop in ("auto", "oracle") if network == "auto" else ("auto",):

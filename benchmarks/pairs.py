@@ -76,7 +76,7 @@ def cells(options: Options) -> Iterator[Cell]:
     names = REPORTING[:1] if options.quick else (*REPORTING, *CHOOSING)
     noises = NOISES[1:2] if options.quick else NOISES
     for name in names:
-        picture = find(name) if options.images is None else find(name, options.images)
+        picture = find(name, options.images)
         for operator in FAMILIES:
             for kind in PRIORS:
                 for noise in noises:
@@ -103,7 +103,7 @@ def cells(options: Options) -> Iterator[Cell]:
 def summary(rows: Rows) -> Page:
     """Gaps to the oracle, by family and by prior."""
     gaps = gap_table(rows.frame)
-    gaps["role"] = gaps["picture"].map(lambda name: "choosing" if name in CHOOSING else "reporting")
+    gaps["role"] = gaps["picture"].map(lambda name: "choosing" if name.startswith(CHOOSING) else "reporting")
     reported = gaps[gaps["role"] == "reporting"]
     quantiles = pd.concat(
         [spread(reported, ["operator"]), spread(reported, ["prior"]), spread(reported.assign(all="all pairs"), ["all"])]

@@ -93,9 +93,12 @@ def pictures(folder: Path | None = None) -> list[Picture]:
 def find(name: str, folder: Path | None = None) -> Picture:
     """The picture of this name; a folder's file may have more after it (``house`` finds ``house_256.png``).
 
+    What the folder lacks is taken from scikit-image, if it is there.
     Raises: ValueError if there is none, or more than one.
     """
     available = pictures(folder)
+    if folder is not None and name in INCLUDED and not any(p.name.lower().startswith(name) for p in available):
+        return find(name)
     exact = [p for p in available if p.name == name]
     found = exact or [p for p in available if p.name.lower().startswith(name.lower())]
     if len(found) != 1:

@@ -95,6 +95,8 @@ def trivial(name: str, p: Problem) -> tuple[str, Tensor]:
     if name.endswith("mask") or name == "MRI":
         x = p.A.adjoint(p.y)
         return "zero-filled", x.real if x.is_complex() and not p.truth.is_complex() else x
+    if name == "demosaicking":
+        return "bilinear", p.A.start(p.y)
     return "pinv", p.A.pinv(p.y)
 
 

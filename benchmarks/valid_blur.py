@@ -94,7 +94,7 @@ def cells(options: Options) -> Iterator[Cell]:
         raise ValueError("valid-blur needs --kernel FILE.")
     digest = hashlib.sha256(options.kernel.read_bytes()).hexdigest()[:8]
     size = options.size or (96 if options.quick else 192)
-    picture = find("camera") if options.images is None else find("cameraman", options.images)
+    picture = find("camera", options.images)
     for noise in NOISES[1:2] if options.quick else NOISES:
         for kind in PRIORS[:1] if options.quick else PRIORS:
             for model in MODELS:
