@@ -14,7 +14,8 @@ from pnp.result import Choice
 from .objective import whitening
 from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule
 
-FEW_MEASUREMENTS = 2000  # below, held-out errors are too noisy to rank images
+FEW_MEASUREMENTS = 2000  # below, a known noise level ranks images better than held-out errors do
+HELD_OUT = 200  # measurements at least, if that is at most a fifth of them
 CLIPPING_MATTERS = 0.15  # noise over the range: below it, modelling the clipping changes 0.05 dB
 CLIPPED_SHARE = 0.01  # of the entries at either limit: the data were clipped
 WEAK_NOISE = 0.02  # over the range: below, Fourier-diagonal operators are whitened
@@ -86,10 +87,12 @@ def whitening_gain(
 
 
 def stopping_rule(
-    options: Options, operator: LinearOperator, relative_sigma: float | None, whitened: bool
+    options: Options, operator: LinearOperator, relative_sigma: float | None, loss: str, whitened: bool
 ) -> tuple[Rule, str]:
     """The rule that ends the fit, and why this one."""
     asked = options.stop
+    if (asked == "discrepancy" or isinstance(asked, Discrepancy)) and (loss != "l2" or not relative_sigma):
+        raise ValueError("DeepImagePrior.fit: the discrepancy rule needs a known sigma > 0 and loss 'l2'.")
     if isinstance(asked, Rule):
         return asked, "given"
     match asked:
@@ -104,20 +107,23 @@ def stopping_rule(
         case "oracle":
             return Oracle(), "asked for; looks at the true image"
         case "auto":
-            return _automatic_rule(operator, relative_sigma, whitened)
+            return _automatic_rule(operator, relative_sigma, loss, whitened)
     raise ValueError(
         "DeepImagePrior.fit: stop must be a Rule or one of 'auto', 'hold-out', 'discrepancy', 'variance', 'plateau', "
         f"'oracle', got {asked!r}."
     )
 
 
-def _automatic_rule(operator: LinearOperator, relative_sigma: float | None, whitened: bool) -> tuple[Rule, str]:
+def _automatic_rule(
+    operator: LinearOperator, relative_sigma: float | None, loss: str, whitened: bool
+) -> tuple[Rule, str]:
     if relative_sigma == 0:
         return Plateau(), "noise-free data are fitted to convergence"
     if whitened:
         return Discrepancy(), "a whitened loss mixes measurements: none can be held out"
-    if operator.rows >= FEW_MEASUREMENTS:
-        return HoldOut(), "5 % of the measurements are predicted, not fitted"
-    if relative_sigma is not None:
+    if operator.rows < FEW_MEASUREMENTS and relative_sigma is not None and loss == "l2":
         return Discrepancy(), "few measurements, known noise level"
-    return MovingVariance(), "few measurements, unknown noise level"
+    if operator.rows >= 5 * HELD_OUT:
+        share = max(HoldOut().fraction, HELD_OUT / operator.rows)
+        return HoldOut(fraction=share), f"{share:.0%} of the measurements are predicted, not fitted"
+    return MovingVariance(), "very few measurements, nothing known of their noise"

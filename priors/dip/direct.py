@@ -61,7 +61,8 @@ class DirectFit:
         self.deadline = math.inf if options.time_limit is None else time.monotonic() + options.time_limit
         self.checkpoint = None
         if checkpoint is not None:
-            what = [settings, options, term.operator, term.data, term.sigma, known]
+            network = settings.network  # a module's weights are part of the problem
+            what = [settings, network, options, term.operator, term.data, term.sigma, known]
             self.checkpoint = Checkpoint(checkpoint, fingerprint(what))
 
     def run(self) -> tuple[Tensor, Result]:
@@ -211,7 +212,7 @@ class DirectFit:
             span=span,
             complete=complete,
         )
-        rule, reason = stopping_rule(self.options, self.operator, relative, gain is not None)
+        rule, reason = stopping_rule(self.options, self.operator, relative, loss.value, gain is not None)
         held = None
         if isinstance(rule, HoldOut):
             held = hold_out(self.operator, y, rule.fraction, self.settings.seed) * fitted

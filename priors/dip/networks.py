@@ -28,7 +28,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         features = self.body(z)
-        with torch.autocast(z.device.type, enabled=False):
+        with torch.autocast("cpu" if z.is_meta else z.device.type, enabled=False):
             image: Tensor = self.head(features.to(self.head.weight.dtype))
         return image
 
@@ -190,7 +190,7 @@ class DeepDecoder(Generator):
         super().__init__()
         if order not in ("early", "late") or len(channels) < 2:
             raise ValueError(
-                f"DeepDecoder: order 'early' or 'late' and 2 channels or more, got {order!r}, {channels!r}."
+                f"DeepDecoder: order must be 'early' or 'late', with two widths or more; got {order!r}, {channels!r}."
             )
         self.channels, self.ups = tuple(channels), len(channels) - 1
         layers: list[nn.Module] = []

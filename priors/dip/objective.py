@@ -84,7 +84,7 @@ class Objective:
         return (each * self.fitted).sum() / self.fitted.expand(each.shape).sum()
 
     def scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2, of the held-out (NaN without) and fitted entries."""
+        """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2: of the held-out (NaN without), fitted entries."""
         with torch.no_grad():
             prediction = self.operator.forward(self.to_operator(image))
             plain = dataclasses.replace(self, gain=None)

@@ -215,6 +215,17 @@ class DeepImagePrior(Functional):
             remembered.fit.load_state_dict(saved["fit"])
             self._memory.append(remembered)
 
+    def __repr__(self) -> str:
+        default, said = Settings(), []
+        for field in dataclasses.fields(Settings):
+            value = getattr(self.settings, field.name)
+            if value != getattr(default, field.name):
+                said.append(f"{field.name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}")
+        said += [f"steps={self.steps}"] * (self.steps != (FIRST_STEPS, WARM_STEPS)) + ["residual=False"] * (
+            not self.residual
+        )
+        return f"DeepImagePrior({', '.join(said)})"
+
     # ------------------------------------------------------------------ parts
     def _begin(self, image: Tensor, tau: float) -> _Remembered:
         real = _real(image)
@@ -238,6 +249,8 @@ class DeepImagePrior(Functional):
 
     def _clean(self, fit: NetworkFit, image: Tensor, tau: float) -> Tensor:
         """Fit to one image from the weights at hand, to within ``tau`` and no further; the running mean is returned."""
+        if bool((image == image.flatten()[0]).all()):
+            return image.clone()  # a constant carries no noise
         target = _real(image).to(fit.theta.dtype)
         first = not fit.optimizer.state
         if not first:

@@ -68,7 +68,7 @@ def fitting_rates(
         gradient = network.coefficients.grad
         with torch.no_grad():
             if gradient is not None:
-                network.coefficients -= rate * gradient
+                network.coefficients.sub_(gradient, alpha=rate)
             if step in looks:
                 left = torch.fft.rfft2(network(nothing)[0, 0] - target).abs().square()
                 measured.append(_shares(left, energy, shape, bands))

@@ -22,7 +22,8 @@ def rings(shape: tuple[int, int], bands: int = BANDS, *, device: torch.device | 
     rows = torch.fft.fftfreq(shape[0], device=device)[:, None]
     columns = torch.fft.rfftfreq(shape[1], device=device)
     radius = (rows.square() + columns.square()).sqrt() * 2  # 1 at the half-width
-    return (radius * bands).floor().long().clamp_max(bands)
+    index: Tensor = (radius * bands).floor().long().clamp_max(bands)
+    return index
 
 
 def band_correspondence(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
