@@ -67,7 +67,7 @@ class TV(Functional):
         self.weight, self.coupled, self.gap = weight, coupled, gap
         self.isotropic, self.ndim, self.bounds = isotropic, ndim, bounds
         self.geometry = Geometry(isotropic, coupled, bounds)
-        self.convex = self.has_value = not isinstance(weight, str)
+        self.convex = self.has_value = self.calibrated = not isinstance(weight, str)
         self.certificate: Tensor | None = None  # of a fresh copy: relative gap of each image in its last call
         self._dual: Tensor | None = None
         self._remembers = False
@@ -107,6 +107,13 @@ class TV(Functional):
     def fresh(self) -> TV:
         private = copy.copy(self)
         private._remembers, private._dual, private.certificate = True, None, None
+        return private
+
+    def take(self, keep: Tensor) -> TV:
+        if self._dual is None:
+            return self
+        private = copy.copy(self)
+        private._dual, private.certificate = self._dual[keep], None
         return private
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,15 +59,21 @@ def minimise(
     """``x = argmin strength TV(x) + 1/2 ||x - v||^2``, its dual p (norms <= 1) and the relative gaps reached.
 
     With ``w = v / strength`` the iteration ``p <- project(q + D(w - D^T q) / L)`` knows no strength.
-    Shapes: v (B, C, *S), strength (B, 1, ...), p (B, ndim, C, *S), gaps (B,).
+    Shapes: v (B, C, *S), strength (B, 1, ...), p (B, ndim, C, *S) or (B, C, ndim, 1, *S) where channels stand apart,
+    gaps (B,).
     """
     if not geometry.coupled:  # each channel is an image of its own
         count, channels = v.shape[:2]
         apart = dataclasses.replace(geometry, coupled=True)
         single = v.flatten(0, 1).unsqueeze(1)
         each = strength.expand(count, channels, *strength.shape[2:]).flatten(0, 1).unsqueeze(1)
-        x, dual, gaps = minimise(single, each, start, gap, apart, backend)
-        return x.reshape(v.shape), dual, gaps.reshape(count, channels).amax(dim=1)
+        begin = None if start is None else start.flatten(0, 1)
+        x, dual, gaps = minimise(single, each, begin, gap, apart, backend)
+        return (
+            x.reshape(v.shape),
+            dual.reshape(count, channels, *dual.shape[1:]),
+            gaps.reshape(count, channels).amax(dim=1),
+        )
     shape = (v.shape[0], v.ndim - 2, *v.shape[1:])
     fits = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
     dual = start.clone() if start is not None and fits else v.new_zeros(shape)

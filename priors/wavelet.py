@@ -29,7 +29,7 @@ class Wavelet(Functional):
     Modeling for Image Denoising*, 2000 (the window).
     """
 
-    def __init__(self, wavelet: str = "sym4", levels: int = 4, *, window: int | None = 9) -> None:
+    def __init__(self, wavelet: str = "db2", levels: int = 4, *, window: int | None = 9) -> None:
         family, moments = ("db", "1") if wavelet == "haar" else (wavelet.rstrip("0123456789"), wavelet.lstrip("dbsym"))
         if family not in ("db", "sym") or not moments.isdecimal() or not 1 <= int(moments) <= 10:
             raise ValueError(f"Wavelet: wavelet must be 'haar', 'db1'..'db10' or 'sym1'..'sym10', got {wavelet!r}.")
