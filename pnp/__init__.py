@@ -8,24 +8,33 @@ from types import ModuleType
 from .admm import ADMM
 from .damp import DAMP
 from .data_terms import LeastSquares
+from .fista import FISTA
 from .functional import Denoiser, Functional
 from .hqs import HQS
 from .images import to_image, to_tensor
 from .linear_operator import LinearOperator
 from .metrics import psnr, ssim
 from .noise import estimate_noise
+from .pdhg import PDHG
+from .poisson import Poisson
 from .reconstruct import reconstruct
 from .result import Result, Status
+from .robust import L1, Huber
 from .version import __version__
 
 __all__ = [
     "ADMM",
     "DAMP",
+    "FISTA",
     "HQS",
+    "L1",
+    "PDHG",
     "Denoiser",
     "Functional",
+    "Huber",
     "LeastSquares",
     "LinearOperator",
+    "Poisson",
     "Result",
     "Status",
     "__version__",

@@ -34,8 +34,12 @@ class FISTA(Solver):
     def iterations(self) -> int:
         return 500 if self.max_iter is None else self.max_iter
 
+    @property
+    def patience(self) -> int:
+        return 4  # momentum makes ripples
+
     def _loop(self, run: Run) -> None:
-        first = torch.ones_like(run.start.real.flatten(1)[:, :1]).reshape(-1, *(1,) * (run.start.ndim - 1))
+        first = torch.ones_like(run.still_running(run.range)).reshape(-1, *(1,) * (run.start.ndim - 1))
         x, z, t, s = run.begin(x=run.start, z=run.start, t=first, s=_level(run.f, first))
         for _ in run.iterations():
             x, x_old = run.prior_step(run.gradient_step(z, s), s), x

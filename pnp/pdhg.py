@@ -3,61 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .data_terms import DataTerm
 from .functional import Functional
 from .images import ArrayLike
 from .linear_operator import LinearOperator
 from .result import Result
 from .run import Callback, Run, rms
 from .solver import Solver
-from .terms import Terms
+from .terms import Same, Terms
 
-SAFE = 0.99  # of the largest stable step: norms found by iteration are lower bounds
-BALANCE = 1.5  # ratio of the residuals that moves the steps, and
-ADAPTIVITY, DECAY = 0.5, 0.95  # by how much at first, and how fast that fades (Goldstein et al., sec. 3 and 6)
-LONGEST = 1e3  # longest step, in units of the first: residuals of 0 on both sides say nothing about the scale
+SHARE = 0.1  # of the largest value of the first image: where s starts unless given
+BALANCE = 1.5  # ratio of the residuals that moves the step, and
+ADAPTIVITY, DECAY = 0.5, 0.95  # by how much at first, and how that fades (Goldstein et al., sec. 4.1)
+BOUND, EXPLICIT_BOUND = 0.98, 0.49  # of ||K||^2 after scaling; 1 and 1/2 are the limits of theory, norms are estimates
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PDHG(Solver):
     """Primal-dual hybrid gradient for ``min f(x) + sum_i g_i(K_i x)``, all convex.
 
-    For problems with several convex terms, each behind an operator: one application of every ``K_i`` and its adjoint an
-    iteration, one prox of every term, and no linear solve. The primal step is ``s^2``, the dual step of term ``i``
-    ``1 / (m s^2 ||K_i||^2)`` for ``m`` terms; ``balanced`` moves ``s`` while it keeps primal and dual residual within a
-    factor of 1.5 of each other, less and less as the run goes on. ``s`` sets the pace, not the answer.
+    For several convex terms, each behind an operator: an iteration applies every ``K_i`` and its adjoint once and takes
+    one prox of every term; it solves no linear system. The primal step is ``s^2``, the dual step of each of ``m`` terms
+    ``1 / (m s^2 ||K_i||^2)``. ``s`` sets the pace, not the answer, and is a tenth of the largest value of the first
+    image unless given; ``balanced`` moves it, less and less, so that the two residuals stay within a factor of 1.5.
+    ``explicit`` takes a smooth ``f`` by its gradient instead of its prox, with ``s^2`` at most ``1/L``.
 
-    ``explicit`` takes a smooth ``f`` by its gradient instead of its prox (Condat, Vũ), with ``s^2`` at most one over the
-    Lipschitz constant.
-
-    A run has converged when the root mean squares of both residuals, ``s P`` and ``D_i / (s sqrt(m) ||K_i||)``, are below
-    ``tol``, where ``P = (x - x_new) / s^2 - K^H (p - p_new)`` lies in the subdifferential of the primal objective and
-    ``D = (p - p_new) / sigma - K (x - x_new)`` in that of the dual one. In the history ``primal`` and ``dual`` are these
-    two numbers.
+    With ``K`` scaled to norm 1 and ``u`` the dual variable times ``s^2``, the residuals are
+    ``P = (x_old - x) - K^H (u_old - u)`` and ``D = (u_old - u) - K (x_old - x)``: ``P / s^2`` is a subgradient of the
+    Lagrangian in ``x``, ``D`` one in the dual variable (with ``explicit``, ``P`` up to the change of the gradient of
+    ``f``). An image has converged when the root mean squares of both are below ``tol s``; the history holds them as
+    ``primal`` and ``dual``, in units of ``s``.
 
     Source: Chambolle & Pock, *A First-Order Primal-Dual Algorithm for Convex Problems*, 2011, alg. 1; Condat, *A
-    Primal-Dual Splitting Method for Convex Optimization ...*, 2013, alg. 3.1; Goldstein et al., *Adaptive Primal-Dual
-    Hybrid Gradient Methods for Saddle-Point Problems*, 2013, alg. 1.
+    Primal-Dual Splitting Method for Convex Optimization Involving Lipschitzian, Proximable and Linear Composite Terms*,
+    2013, alg. 3.1; Goldstein et al., *Adaptive Primal-Dual Hybrid Gradient Methods for Saddle-Point Problems*, 2013.
     """
 
-    s: float = 0.05
+    s: float | None = None
     balanced: bool = True
     explicit: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.s < float("inf"):
+        if self.s is not None and not 0 < self.s < math.inf:
             raise ValueError(f"PDHG: expected s > 0 and finite, got {self.s!r}.")
 
     @property
     def iterations(self) -> int:
         return 2000 if self.max_iter is None else self.max_iter
+
+    @property
+    def patience(self) -> int:
+        return 20  # the residuals rise and fall before they settle
 
     def solve(
         self,
@@ -71,16 +74,17 @@ class PDHG(Solver):
         truth: ArrayLike | None = None,
         time_limit: float | None = None,
     ) -> Result:
-        """Minimise ``f + sum_i g_i(K_i x)`` for ``g = [(g1, K1), ...]``; a single ``g`` stands for ``[(g, identity)]``.
+        """Minimise ``f + sum_i g_i(K_i x)`` for ``g = [(g1, K1), ...]``; all else is as for every solver.
 
-        Everything else as for every solver: see ``Solver.solve``.
+        A single functional ``g`` stands for ``[(g, identity)]``.
 
         Raises: ValueError for NaN/inf or a wrong shape, TypeError for integers or for what is no pair of a Functional
         and a LinearOperator.
         """
+        terms = g if isinstance(g, Functional) else Terms(g, bound=self._bound)
         return super().solve(
             f,
-            g if isinstance(g, Functional) else Terms(g),
+            terms,
             x0,
             callback=callback,
             checkpoint=checkpoint,
@@ -90,26 +94,51 @@ class PDHG(Solver):
         )
 
     def _loop(self, run: Run) -> None:
-        if not isinstance(run.g, Terms):
-            run.g = Terms([(run.g, None)])
-        one = torch.ones_like(run.start.real.flatten(1)[:, :1]).reshape(-1, *(1,) * (run.start.ndim - 1))
-        first = self.s * one
-        if self.explicit:
-            limit = torch.as_tensor(run.f.lipschitz(), dtype=one.dtype, device=one.device).rsqrt() * one
-            first = torch.minimum(first, limit)
-        norms = run.g.norms()
-        K_x = run.g.forward(run.start)
-        adaptivity = ADAPTIVITY * one
-        x, s, K_x, p, K_p, adaptivity, limit = run.begin(
-            x=run.start, s=first, K_x=K_x, p=torch.zeros_like(K_x), K_p=torch.zeros_like(run.start),
-            adaptivity=adaptivity, limit=limit if self.explicit else LONGEST * first,
-        )  # fmt: skip
+        pairs = run.g if isinstance(run.g, Terms) else Terms([(run.g, Same(run.start.shape[1:]))], bound=self._bound)
+        run.g = K = pairs.on(run.start)
+        s, limit = self._steps(run)
+        x, u, s, s_old, limit, agility = run.begin(
+            x=run.start, u=torch.zeros_like(K.forward(run.start)), s=s, s_old=s, limit=limit, agility=ADAPTIVITY + 0 * s
+        )
         for _ in run.iterations():
-            sigma = self._dual_step(s, norms)
-            back = s**2 * K_p
+            u = u * ((s / s_old) ** 2).reshape(-1, 1)  # the dual variable is u / s^2, and keeps its value
+            back = K.adjoint(u)
             x, x_old = run.gradient_step(x, s) - back if self.explicit else run.data_step(x - back, s), x
-            K_x, K_x_old = run.g.forward(x), K_x
-            
-            q = p / sigma + 2 * K_x - K_x_old
-            p, p_old = sigma * (q - run.prior_step(q, sigma.rsqrt())), p
-            K_p, K_p_old = run.g.adjoint(p), K_p
+            q = u + K.forward(2 * x - x_old)
+            u, u_old = q - run.prior_step(q, s.reshape(-1, 1)), u  # Moreau: the prox of the conjugate
+
+            primal = (x_old - x) - K.adjoint(u_old - u)
+            dual = (u_old - u) - K.forward(x_old - x)
+            s_next, agility = self._balance(s, rms(primal), rms(dual), agility, limit)
+            x, u, s, s_old, limit, agility = run.finish(
+                x, primal, dual, s, x=x, u=u, s=s_next, s_old=s, limit=limit, agility=agility
+            )
+
+    @property
+    def _bound(self) -> float:
+        return EXPLICIT_BOUND if self.explicit else BOUND
+
+    def _steps(self, run: Run) -> tuple[Tensor, Tensor]:
+        """``s`` of every image at first, and the largest that is stable."""
+        largest = run.still_running(run.range).reshape(-1, *(1,) * (run.start.ndim - 1))
+        dark = largest <= torch.finfo(largest.dtype).tiny
+        s = torch.where(dark, 1, SHARE * largest) if self.s is None else torch.full_like(largest, self.s)
+        limit = torch.full_like(s, math.inf)
+        if self.explicit:
+            limit = torch.as_tensor(run.f.lipschitz(), dtype=s.dtype, device=s.device).rsqrt() * torch.ones_like(s)
+            if not (limit > 0).all():
+                raise ValueError(
+                    f"PDHG.solve: the gradient of {run.f!r} has no Lipschitz constant; use explicit=False."
+                )
+        return torch.minimum(s, limit), limit
+
+    def _balance(
+        self, s: Tensor, primal: Tensor, dual: Tensor, agility: Tensor, limit: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if not self.balanced:
+            return s, agility
+        shape = (-1, *(1,) * (s.ndim - 1))
+        larger, smaller = (primal > BALANCE * dual).reshape(shape), (dual > BALANCE * primal).reshape(shape)
+        root = (1 - agility).sqrt()
+        s = torch.where(larger, torch.minimum(s / root, limit), torch.where(smaller, s * root, s))
+        return s, torch.where(larger | smaller, DECAY * agility, agility)

@@ -182,7 +182,9 @@ class Run:
         """Give a status to the images that have finished; return their indices in the batch."""
         gone: set[int] = set()
         settled = self.iteration >= self.solver.settled_after
-        far = (residual * level / self.range[self.active.to(level.device)]).tolist()
+        size = self.range[self.active.to(level.device)]
+        size = torch.where(size > torch.finfo(size.dtype).tiny, size, math.inf)  # a first image of zeros has no range
+        far = (residual * level / size).tolist()
         rows = residual.tolist()
         for i, index in enumerate(self.active.tolist()):
             if not finite[i]:
@@ -200,6 +202,7 @@ class Run:
 
     def _stagnated(self, index: int) -> bool:
         window, factor = CONVEX_STAGNATION if self.f.convex and self.g.convex else STAGNATION
+        window *= self.solver.patience
         first = max(self.solver.settled_after - 1, 0)
         if self.iteration - first < 2 * window:
             return False

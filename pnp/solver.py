@@ -48,6 +48,11 @@ class Solver:
         return 1
 
     @property
+    def patience(self) -> int:
+        """How many times longer than usual the residuals may rest before a run counts as stagnated."""
+        return 1
+
+    @property
     def calls_per_iteration(self) -> int:
         """Prior calls that one iteration costs."""
         return 1
