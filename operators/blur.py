@@ -97,8 +97,8 @@ class Blur(Delegate):
         )
         return self._tikhonov(y, 1e-2 * self.norm() ** 2, v, 1e-3, None)[0]
 
-    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
-        super()._check(x, shape, method)
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str, what: str = "data") -> None:
+        super()._check(x, shape, method, what)
         if self.batch is not None and (x.ndim < self.ndim + 2 or x.shape[-self.ndim - 2] != self.batch):
             raise ValueError(
                 f"{self._name}.{method}: expected a batch of {self.batch}, one item a kernel, got {tuple(x.shape)}."

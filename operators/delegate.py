@@ -43,9 +43,9 @@ class Delegate(LinearOperator):
     ) -> tuple[Tensor, Tensor | None]:
         return self.engine._tikhonov(y, rho, v, tol, start)
 
-    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
-        super()._check(x, shape, method)
-        self.engine._check(x, shape, method)
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str, what: str = "data") -> None:
+        super()._check(x, shape, method, what)
+        self.engine._check(x, shape, method, what)
 
     @property
     def row_gram(self) -> float | None:

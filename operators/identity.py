@@ -31,6 +31,10 @@ class Identity(LinearOperator):
     def column_gram(self) -> float:
         return 1.0
 
+    @property
+    def multiple(self) -> float:
+        return 1.0
+
     def spectrum(self) -> Tensor | None:
         if len(self.in_shape) < self.ndim:
             return None

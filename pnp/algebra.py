@@ -174,6 +174,11 @@ class Scaled(LinearOperator):
         gram = self.operator.column_gram
         return None if gram is None else self.power * gram
 
+    @property
+    def multiple(self) -> float | None:
+        c = self.operator.multiple
+        return None if c is None or isinstance(self.factor, complex) else self.factor * c
+
     def spectrum(self) -> Tensor | None:
         h = self.operator.spectrum()
         return None if h is None else self.factor * h

@@ -181,7 +181,7 @@ class LinearOperator(torch.nn.Module):
     # ------------------------------------------------------------------ public maps
     def forward(self, x: Tensor) -> Tensor:
         """``A x``."""
-        self._check(x, self.in_shape, "forward")
+        self._check(x, self.in_shape, "forward", "an image")
         return self._by_parts(self._forward, x, self.complex_in, self.complex_out)
 
     def adjoint(self, y: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class LinearOperator(torch.nn.Module):
             raise ValueError(f"{self._name}.tikhonov: expected tol > 0, got {tol!r}.")
         self._check(y, self.out_shape, "tikhonov")
         if isinstance(v, Tensor):
-            self._check(v, self.in_shape, "tikhonov")
+            self._check(v, self.in_shape, "tikhonov", "v")
         elif v != 0:
             raise TypeError(f"{self._name}.tikhonov: expected v to be an image tensor or 0, got {v!r}.")
         return self._tikhonov(y, rho, v if isinstance(v, Tensor) else None, tol, None)[0]
@@ -244,7 +244,7 @@ class LinearOperator(torch.nn.Module):
 
     def to_dense(self) -> Tensor:
         """The matrix of one item, (M, N), for tiny shapes. Raises: ValueError above 2^24 entries."""
-        rows, columns = math.prod(self.out_shape), self.columns
+        rows, columns = math.prod(self.out_shape), math.prod(self.in_shape)
         if rows * columns > 1 << 24:
             raise ValueError(
                 f"{self._name}.to_dense: {rows} x {columns} entries are too many; use forward and adjoint."
@@ -334,16 +334,15 @@ class LinearOperator(torch.nn.Module):
     def _anchor(self) -> Tensor | None:
         return next((t for t in self._tensors() if t.is_floating_point()), None)
 
-    def _check(self, x: Tensor, shape: tuple[int, ...], method: str) -> None:
+    def _check(self, x: Tensor, shape: tuple[int, ...], method: str, what: str = "data") -> None:
         who = f"{self._name}.{method}"
         if not isinstance(x, Tensor):
             raise TypeError(f"{who}: expected a torch.Tensor, got {type(x).__name__}; pnp.to_tensor converts pictures.")
         if not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{who}: expected floating-point values, got {x.dtype}; pnp.to_tensor converts pictures.")
         if x.ndim < len(shape) or tuple(x.shape[x.ndim - len(shape) :]) != shape or x.numel() == 0:
-            trailing = "image" if shape == self.in_shape else "data"
             raise ValueError(
-                f"{who}: expected {trailing} of shape (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}; "
+                f"{who}: expected {what} of shape (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}; "
                 "an operator is built for one shape."
             )
         anchor = self._anchor()

@@ -2,5 +2,7 @@
 
 from pnp.operators.strategies import ENTRIES as OPERATORS
 from pnp.operators.strategies import operators
+from pnp.priors.strategies import ENTRIES as PRIORS
+from pnp.priors.strategies import cheap_priors, convex_priors, priors
 
-__all__ = ["OPERATORS", "operators"]
+__all__ = ["OPERATORS", "PRIORS", "cheap_priors", "convex_priors", "operators", "priors"]

@@ -33,7 +33,7 @@ def mse(x, y):
 @pytest.mark.parametrize("network", ["tapered", "light"])
 def test_every_law_of_a_prior(network):
     """Shapes, identity as sigma goes to 0, constants, batch, determinism, monotone strength, private copies."""
-    check_prior(DeepImagePrior(network, steps=(40, 5)))
+    check_prior(DeepImagePrior(network, steps=(20, 5)))
 
 
 def test_prox_denoises_and_stops_at_the_noise_level():
@@ -42,7 +42,7 @@ def test_prox_denoises_and_stops_at_the_noise_level():
     for residual in (False, True):
         prior = DeepImagePrior("tapered", residual=residual)
         assert mse(prior.prox(v, 0.01), picture()) < mse(v, picture()) / 2
-    for tau in (0.1, 0.01, 0.003):
+    for tau in (0.03, 0.003):
         x = DeepImagePrior("tapered", residual=False).prox(v, tau)
         assert mse(x, v) > 0.8 * tau
 
@@ -122,7 +122,7 @@ def test_solvers_inpaint_with_it(solver, tmp_path):
     y = A(noisy(0.02))
     f, prior = LeastSquares(A, y, 0.02), DeepImagePrior("light", steps=(60, 10))
     whole = solver.solve(f, prior, progress=False)
-    assert mse(whole.x, picture()) < 0.3 * mse(f.start(), picture()) or mse(whole.x, picture()) < 2e-3
+    assert mse(whole.x, picture()) < 3e-3  # the picture's variance is 3e-2
     path = tmp_path / "run.npz"
     solver.solve(f, prior, progress=False, checkpoint=path, callback=lambda step: step.iteration >= 6)
     resumed = solver.solve(f, prior, progress=False, checkpoint=path)

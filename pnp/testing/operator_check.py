@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -69,15 +70,15 @@ def check_operator(A: LinearOperator, raise_on_failure: bool = True, *, seed: in
     """
     if not isinstance(A, LinearOperator):
         raise TypeError(f"check_operator: expected a pnp.LinearOperator, got {type(A).__name__}; see FromCallables.")
-    findings = [apply_law(law, A, seed=seed) for law in MAP_LAWS]
+    findings = apply_laws(MAP_LAWS, A, seed=seed)
     paired = findings[MAP_LAWS.index(operator_laws.adjoint_pairs_with_forward)].ok
     solvable = paired or "CG" not in A.route()
     if solvable:
-        findings += [apply_law(law, A, seed=seed) for law in SOLVE_LAWS]
+        findings += apply_laws(SOLVE_LAWS, A, seed=seed)
     else:
         why = "the solve is conjugate gradients, which need a true adjoint"
         findings += [Finding(_title(law), note=why, skipped=True) for law in SOLVE_LAWS]
-    findings += [apply_law(law, A, seed=seed) for law in STATE_LAWS]
+    findings += apply_laws(STATE_LAWS, A, seed=seed)
     if A.dtype.to_real() == torch.float32 and not state_laws.held_callables(A):
         findings += _in_float64(A, seed, solvable)
     report = Report(repr(A), tuple(findings))
@@ -86,23 +87,32 @@ def check_operator(A: LinearOperator, raise_on_failure: bool = True, *, seed: in
     return report
 
 
-def apply_law(
-    law: Law, A: LinearOperator, *, seed: int = 0, dtype: torch.dtype | None = None, complex_values: bool = False
-) -> Finding:
-    """The law on the smallest input that breaks it, or on the largest tried; an exception breaks it too.
+def apply_laws(
+    laws: Sequence[Law],
+    A: LinearOperator,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    complex_values: bool = False,
+) -> list[Finding]:
+    """One finding a law, on the smallest input that breaks it, or on the largest tried; an exception breaks it too.
 
     ``dtype`` is the real dtype of images and data, the operator's own if None; ``complex_values`` gives complex images
     to a real operator.
     """
-    finding = Finding(law.__name__)
-    for lead in LEADS:
-        probe = Probe(A, seed, lead, dtype, complex_values)
+    probes = [Probe(A, seed, lead, dtype, complex_values) for lead in LEADS]
+    return [_apply(law, probes) for law in laws]
+
+
+def _apply(law: Law, probes: Sequence[Probe]) -> Finding:
+    finding = Finding(_title(law))
+    for probe in probes:
         try:
             finding = law(probe)
         except Exception as error:  # noqa: BLE001 - reported: one fault must not hide the others
-            finding = broken_by(error, law.__name__)
+            finding = broken_by(error, _title(law))
         if not finding.ok:
-            return finding.at(f"images {(*lead, *A.in_shape)}")
+            return finding.at(f"images {(*probe.lead, *probe.operator.in_shape)}")
     return finding
 
 
@@ -116,5 +126,5 @@ def _in_float64(A: LinearOperator, seed: int, solvable: bool) -> list[Finding]:
     except Exception as error:  # noqa: BLE001 - reported
         return [broken_by(error, "float64 copy")]
     laws = (operator_laws.adjoint_pairs_with_forward, solve_laws.tikhonov_solves_its_normal_equations)[: 1 + solvable]
-    found = [apply_law(law, wide, seed=seed, dtype=torch.float64) for law in laws]
-    return [Finding(f"{f.law} (float64)", f.error, f.bound, f.note, f.skipped) for f in found]
+    found = apply_laws(laws, wide, seed=seed, dtype=torch.float64)
+    return [dataclasses.replace(finding, law=f"{finding.law} (float64)") for finding in found]

@@ -81,5 +81,5 @@ def apply_prior_law(law: PriorLaw, probe: PriorProbe) -> Finding:
     try:
         finding = law(probe)
     except Exception as error:  # noqa: BLE001 - reported: one fault must not hide the others
-        finding = broken_by(error, law.__name__)
+        finding = broken_by(error, law.__name__.replace("_", " "))
     return finding if finding.ok else finding.at(f"images {probe.shape}")

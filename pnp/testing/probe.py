@@ -51,11 +51,13 @@ class Probe:
 
     @functools.cached_property
     def solvable(self) -> bool:
-        """Whether the solve can be asked for: conjugate gradients do not end where the adjoint is wrong."""
+        """Whether the solve can be asked for: conjugate gradients do not end where the pair is wrong."""
         if "CG" not in self.operator.route():
             return True
         x, y = self.image(), self.data()
         Ax, Ahy = self.operator.forward(x), self.operator.adjoint(y)
+        if float((self.operator.forward(-x) + Ax).norm()) > 1e3 * self.tol * float(Ax.norm()):
+            return False
         gap = ((Ax.conj() * y).sum() - (x.conj() * Ahy).sum()).real.abs()
         return float(gap) <= 1e3 * self.tol * float(Ax.norm() * y.norm() + x.norm() * Ahy.norm())
 

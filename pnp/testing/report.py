@@ -89,7 +89,7 @@ def _remark(finding: Finding) -> str:
 
 def broken_by(error: Exception, law: str) -> Finding:
     """The finding of a law that could not be tried because of an exception."""
-    return Finding(law.replace("_", " "), math.nan, 0.0, f"raised {type(error).__name__}: {error}")
+    return Finding(law, math.nan, 0.0, f"raised {type(error).__name__}: {error}")
 
 
 def worst(a: float, b: float) -> float:
