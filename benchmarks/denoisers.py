@@ -20,7 +20,7 @@ from .timing import interleaved, medians, peak_bytes
 
 OURS = ("TV", "NLM", "Wavelet", "BM3D")
 SIGMAS = (5, 10, 25, 50, 100)  # of 255
-NEAREST = {"TV": "skimage TV", "NLM": "skimage NLM", "Wavelet": "skimage wavelet", "BM3D": "bm3d package"}
+NEAREST = {"TV": "skimage TV", "NLM": "skimage NLM", "Wavelet": "skimage wavelet, spun", "BM3D": "bm3d package"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def summary(rows: Rows) -> Page:
         Section("Every picture", [Table("", table, digits=digits)]),
     ]
     return Page(
-        "Denoisers", __doc__ or "", sections, text=means.to_string(index=False, float_format=lambda v: f"{v:.2f}")
+        "Denoisers", __doc__ or "", sections, text=means.to_string(index=False, float_format=lambda v: f"{v:.3f}")
     )
 
 
