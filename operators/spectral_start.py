@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 BAND = 0.02  # share of the frequencies, those that the blur passes least
+CHANCE = 4.0  # standard deviations that the medians of two halves of pure noise may differ by
 FEWEST = 40  # frequencies below which the median of the band says nothing
 DESTROYED = 0.05  # gain relative to the largest above which a band still carries signal
 
@@ -15,9 +16,9 @@ DESTROYED = 0.05  # gain relative to the largest above which a band still carrie
 def noise_level(y: Tensor, h: Tensor, ndim: int, dims: int) -> Tensor | None:
     """Standard deviation of white noise, read where the blur ``h`` left no signal; None unless it left none.
 
-    ``s^2 = median(|Y_f|^2 / N) / ln 2`` over the 2 % frequencies of smallest gain: the power of white noise is
-    exponentially distributed. The band counts as empty if its half of larger gain has no more power than its half of
-    smaller gain, beyond what chance allows.
+    ``s^2 = median(|Y_f|^2 / N) / ln 2`` over the frequencies of smallest gain: the power of white noise is exponentially
+    distributed. The band begins with 2 % of them, and counts as empty if its half of larger gain has no more power than
+    its half of smaller gain, beyond what chance allows; it doubles for as long as that stays so.
 
     Shapes: ``y`` (..., *out_shape) with ``dims`` data dimensions; returns (...). ``h`` without leading dimensions.
     """
@@ -27,20 +28,27 @@ def noise_level(y: Tensor, h: Tensor, ndim: int, dims: int) -> Tensor | None:
     if gain.ndim > ndim:  # one kernel a channel or an item: the frequencies that every one of them destroys
         gain = gain.flatten(0, -ndim - 1).amax(dim=0)
     order = gain.flatten().argsort()
-    order = order[: int(BAND * len(order))]
     order = order[order > 0]  # the mean is signal
-    if len(order) < FEWEST or float(gain.flatten()[order[-1]]) > DESTROYED * float(gain.max()):
+    passed = gain.flatten()[order] / gain.max()
+    order = order[passed <= DESTROYED]
+    band = max(int(BAND * gain.numel()), FEWEST)
+    if len(order) < band:
         return None
     power = torch.fft.rfftn(y, dim=axes).abs().square().flatten(-ndim)[..., order] / math.prod(grid)
     if dims > ndim:  # all channels of an item share the noise
         power = power.movedim(-1, -2).flatten(-2) if dims == ndim + 1 else power.flatten(-(dims - ndim) - 1)
-    level = power.median(dim=-1).values
-    half = power.shape[-1] // 2
-    low, high = power[..., :half].median(dim=-1).values, power[..., half:].median(dim=-1).values
-    chance = 1 + 4 * math.sqrt(2 / half) / math.log(2)  # 4 standard deviations of the ratio of two such medians
-    if not bool((high <= chance * low).all()):
-        return None
-    return (level / math.log(2)).sqrt()
+    each = power.shape[-1] // len(order)  # values at one frequency
+    level = None
+    while band <= len(order):
+        inside = power[..., : each * band]
+        half = inside.shape[-1] // 2
+        low, high = inside[..., :half].median(dim=-1).values, inside[..., half:].median(dim=-1).values
+        chance = 1 + CHANCE * math.sqrt(2 / half) / math.log(2)
+        if not bool((high <= chance * low).all()):
+            break
+        level = (inside.median(dim=-1).values / math.log(2)).sqrt()
+        band *= 2
+    return level
 
 
 def wiener(y: Tensor, h: Tensor, ndim: int, *, steps: int = 25) -> Tensor:

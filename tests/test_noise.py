@@ -29,12 +29,11 @@ def test_a_blur_shows_its_noise_where_it_destroys(name, sigma):
     assert float(estimate_noise(y + sigma * noise(y.shape), A)) == pytest.approx(sigma, rel=0.05)
 
 
-@pytest.mark.parametrize("keep", [0.2, 0.5])
-@pytest.mark.parametrize("sigma", [0.02, 0.1])
+@pytest.mark.parametrize(("keep", "sigma"), [(0.2, 0.05), (0.2, 0.1), (0.5, 0.02), (0.5, 0.1)])
 def test_masks(keep, sigma):
     A = Mask.random((192, 192), keep, seed=1, dtype=f64)
     y = A(picture(192) + sigma * noise((1, 192, 192)))
-    assert float(estimate_noise(y, A)) == pytest.approx(sigma, rel=0.15)
+    assert float(estimate_noise(y, A)) == pytest.approx(sigma, rel=0.12)
 
 
 def test_random_rows_hide_their_noise():
