@@ -37,6 +37,7 @@ class Options:
     limits: tuple[float, float] | None = None
     time_limit: float | None = None
     graph: bool = True
+    progress: bool = True
 
 
 def likelihood(

@@ -62,7 +62,8 @@ class DirectFit:
         self.checkpoint = None
         if checkpoint is not None:
             network = settings.network  # a module's weights are part of the problem
-            what = [settings, network, options, term.operator, term.data, term.sigma, known]
+            same = dataclasses.replace(options, time_limit=None, graph=True, progress=True)  # these may change
+            what = [settings, network, same, term.operator, term.data, term.sigma, known]
             self.checkpoint = Checkpoint(checkpoint, fingerprint(what))
 
     def run(self) -> tuple[Tensor, Result]:
@@ -77,6 +78,7 @@ class DirectFit:
         while network.shape[0] < self.images:  # interrupted: the images never begun are their first estimates
             start = self.operator.start(self.term.data[network.shape[0]])
             network = torch.cat([network, start[None]])
+        self.choices["expected_psnr"] = Choice(None, "measurements left out are predicted worse than fitted ones")
         x, extras = network, {}
         if self._wants_give_back():
             corrected = torch.stack(
@@ -133,9 +135,16 @@ class DirectFit:
                     penalty_scale=objective.scale,
                 )
                 loop = FitLoop(
-                    fit, objective, rule, limits, callback=self.callback, truth=truth, graph=self.options.graph,
+                    fit,
+                    objective,
+                    rule,
+                    limits,
+                    callback=self.callback,
                     save=self._saver(index, member),
-                )  # fmt: skip
+                    truth=truth,
+                    graph=self.options.graph,
+                    progress=self.options.progress,
+                )
                 status = self._resume_or_run(loop, index, member)
             except RuntimeError as error:  # torch.OutOfMemoryError is one; the host's allocator has none of its own
                 if not is_shortage(error):

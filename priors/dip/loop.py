@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -49,9 +51,10 @@ class FitLoop:
         save: Callable[[dict[str, Any]], None] | None = None,
         truth: Tensor | None = None,
         graph: bool = True,
+        progress: bool = False,
     ) -> None:
         self.fit, self.objective, self.rule, self.limits = fit, objective, rule, limits
-        self.callback, self.save, self.truth, self.graph = callback, save, truth, graph
+        self.callback, self.save, self.truth, self.graph, self.progress = callback, save, truth, graph, progress
         self.memory = rule.begin(fit.output)
         self.best = fit.average.clone()
         self.best_score, self.best_iteration, self.iteration = math.inf, 0, 0
@@ -64,23 +67,39 @@ class FitLoop:
 
     def run(self) -> Status:
         """Iterate until the rule, the limits or the user end the fit."""
-        status = Status.MAX_ITER
-        began = time.monotonic() - self.seconds
         try:
-            step = captured(self._step, self.fit) if self.graph and self.fit.z.is_cuda else self._step
-            while self.iteration < self.limits.iterations:
-                for _ in range(self._until_look()):
-                    step()
-                    self.iteration += 1
-                self.seconds = time.monotonic() - began
-                ended = self._look()
-                if self.save is not None:
-                    self.save(self.state_dict())
-                if ended is not None:
-                    return ended
+            with self._bar() as bar:
+                return self._iterate(bar)
         except KeyboardInterrupt:
-            status = Status.INTERRUPTED
-        return status
+            return Status.INTERRUPTED
+
+    def _iterate(self, bar: Any) -> Status:
+        began = time.monotonic() - self.seconds
+        step = captured(self._step, self.fit) if self.graph and self.fit.z.is_cuda else self._step
+        while self.iteration < self.limits.iterations:
+            ahead = self._until_look()
+            for _ in range(ahead):
+                step()
+                self.iteration += 1
+            self.seconds = time.monotonic() - began
+            ended = self._look()
+            if self.save is not None:
+                self.save(self.state_dict())
+            if bar is not None:
+                bar.update(ahead)
+                bar.set_postfix_str(
+                    f"misfit {max(self.rows[-1][1], 0) ** 0.5:.3g}, best at {self.best_iteration}", refresh=False
+                )
+            if ended is not None:
+                return ended
+        return Status.MAX_ITER
+
+    def _bar(self) -> Any:
+        if not (self.progress and sys.stderr.isatty()):
+            return contextlib.nullcontext()
+        from tqdm.auto import tqdm
+
+        return tqdm(total=self.limits.iterations, initial=self.iteration, desc="DeepImagePrior", leave=False)
 
     def _until_look(self) -> int:
         early = next((n for n in EARLY_LOOKS if n > self.iteration), CHECK_EVERY * (self.iteration // CHECK_EVERY + 1))

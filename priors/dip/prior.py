@@ -128,6 +128,7 @@ class DeepImagePrior(Functional):
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         graph: bool = True,
+        progress: bool = True,
     ) -> Result:
         """``min_theta loss(A f_theta(z), y)``, stopped automatically; the best running average is returned.
 
@@ -139,7 +140,8 @@ class DeepImagePrior(Functional):
         of what the network left in the residual ("auto": where sigma is known; the other image is in
         ``Result.extras``).
         ``time_limit`` is in seconds. A callback gets a ``View`` every few iterations and stops the fit by returning
-        True. Ctrl-C returns the best image so far.
+        True. Ctrl-C returns the best image so far. ``checkpoint`` is written as the fit goes and resumed if it exists.
+        ``graph=False`` runs every step kernel by kernel on a GPU too.
 
         Shapes: ``y`` (..., *A.out_shape); the image (..., *A.in_shape).
         Units: ``sigma`` in those of ``y``; None if unknown, 0 for noise-free data.
@@ -161,7 +163,7 @@ class DeepImagePrior(Functional):
                 raise ValueError(f"DeepImagePrior.fit: expected truth of shape {natural}, got {tuple(full.shape)}.")
             channels = term.data.shape[1 : term.data.ndim - len(A.out_shape)]
             target = full.to(term.data.device).reshape(term.data.shape[0], *channels, *A.in_shape)
-        options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph)
+        options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph, progress)
         with torch.no_grad(), _kernels(self.settings.deterministic, term.data.device):
             x, result = DirectFit(
                 self.settings, term, sigma is not None, options, callback=callback, checkpoint=checkpoint, truth=target
