@@ -18,8 +18,8 @@ class NLM(Functional):
 
     A pixel weighs ``exp(-max(d^2 - 2 tau, 0) / (strength^2 tau))``, d^2 the mean squared difference of the two patches
     over pixels and channels, of which noise alone makes ``2 tau``; the weights of one shift are averaged over
-    neighbouring pixels, ``2 spread + 1`` a side, which share most of their patches (0 for the plain filter, 0.1 to 0.3
-    dB worse). Good on texture and repeated structure. No function has this prox, so it comes without a value and
+    neighbouring pixels, ``2 spread + 1`` a side but no farther than the patch reaches (0 for the plain filter, 0.1 to
+    0.3 dB worse). Good on texture and repeated structure. No function has this prox, so it comes without a value and
     without a promise of convergence.
 
     ``backend`` is "numba" (CPU, when installed), "torch" (any device) or "auto".
@@ -46,7 +46,7 @@ class NLM(Functional):
         if backend not in ("auto", "numba", "torch"):
             raise ValueError(f"NLM: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
         self.patch, self.window, self.strength = patch, window, float(strength)
-        self.spread, self.backend = spread, backend
+        self.spread, self.backend = min(spread, patch // 2), backend  # a wider one would average unlike pixels
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")

@@ -77,13 +77,15 @@ def minimise(
     shape = (v.shape[0], v.ndim - 2, *v.shape[1:])
     fits = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
     dual = start.clone() if start is not None and fits else v.new_zeros(shape)
-    positive = strength.clamp_min(torch.finfo(v.dtype).tiny ** 0.5)  # strength 0 returns v below
+    acts = strength > 0  # elsewhere a picture of zeros takes the place of v: it needs no iteration
+    positive = torch.where(acts, strength, torch.ones_like(strength))
     mean = v.mean(dim=tuple(range(1, v.ndim)), keepdim=True)  # taken off for the sake of float32
     lo, hi = geometry.bounds if geometry.bounds is not None else (-math.inf, math.inf)
-    arguments = ((v - mean) / positive, dual, (lo - mean) / positive, (hi - mean) / positive)
+    w = torch.where(acts, (v - mean) / positive, torch.zeros_like(v))
+    arguments = (w, dual, (lo - mean) / positive, (hi - mean) / positive)
     target = max(gap, 16 * torch.finfo(v.dtype).eps)  # rounding hides smaller gaps
     reached = (_compiled if _use_compiled(v, backend) else _in_pieces)(*arguments, target, geometry)
-    x = torch.where(strength > 0, v - strength * adjoint_difference(dual, v.ndim - 2), v)
+    x = torch.where(acts, v - strength * adjoint_difference(dual, v.ndim - 2), v)
     return x if geometry.bounds is None else x.clamp(lo, hi), dual, reached
 
 
