@@ -16,7 +16,7 @@ from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict, num
 from .statistics import over_seeds
 
 PRIORS = ("TV", "NLM", "BM3D", "DIP")
-SOLVERS = ("ADMM", "HQS")
+SOLVERS = ("ADMM", "HQS", "auto")
 PROBLEMS = {"gaussian blur": "Deblurring", "random mask": "Inpainting", "single pixel": "Single-pixel recovery"}
 WORDS = {
     "gaussian blur": "Blurred by a Gaussian of 1.6 pixels.",
@@ -27,7 +27,7 @@ WIENER = "Wiener, best constant"
 LEAD = (
     "Every reconstruction on this page is pnp.reconstruct(y, A, prior): no noise level, no strength and no number of "
     "iterations was given. In the first three problems noise of standard deviation 0.01 was added to the data, and the "
-    "solver was named so that ADMM and HQS can be compared; below them it was not. BM3D, like every other prior, is "
+    "solver was named in two rows of three, so that ADMM and HQS can be compared. BM3D, like every other prior, is "
     "this library's own implementation: the bm3d package, free for non-commercial use only, is neither needed nor used."
 )
 
@@ -121,7 +121,7 @@ def _method(row: pd.Series) -> str:
 
 
 def _rank(method: str) -> int:
-    order = [WIENER, *(f"{prior} · {solver}" for prior in PRIORS for solver in (*SOLVERS, "auto"))]
+    order = [WIENER, *(f"{prior} · {solver}" for prior in PRIORS for solver in SOLVERS)]
     return order.index(method) if method in order else -1
 
 
@@ -172,20 +172,22 @@ def _groups(rows: Rows, problem: str) -> dict[str, Group]:
     return {name: group for name, group in found.items() if any("truth" in o.images for o in group.values())}
 
 
-def _comparison(rows: Rows, title: str, group: Group) -> Comparison:
-    baselines = {cell.solver: outcome for cell, outcome in group.items() if cell.prior == "none"}
+def _comparison(rows: Rows, title: str, outcomes: Group) -> Comparison:
+    baselines = {cell.solver: outcome for cell, outcome in outcomes.items() if cell.prior == "none"}
     truth = next(outcome.images["truth"] for outcome in baselines.values())
     first = "Original and baselines"
     tiles = [Tile("original", truth, "", first)]
     for solver, o in sorted(baselines.items(), key=lambda item: item[0] == "Wiener"):
         tiles.append(Tile(WIENER if solver == "Wiener" else str(o.row["what"]), o.images["x"], _psnr(o), first))
-    for cell, o in sorted(
-        group.items(), key=lambda item: (item[0].solver, _rank(f"{item[0].prior} · {item[0].solver}"))
-    ):
+    order = sorted(outcomes, key=lambda cell: (cell.solver, _rank(f"{cell.prior} · {cell.solver}")))
+    for cell in order:
+        o = outcomes[cell]
         if cell.prior != "none":
             seconds = f", {number(float(o.row['seconds'] or 0), 1)} s"
-            named = cell.solver in SOLVERS
-            tiles.append(Tile(cell.prior, o.images["x"], _psnr(o) + seconds, f"With {cell.solver}" if named else first))
+            group = "With the solver chosen too" if cell.solver == "auto" else f"With {cell.solver}"
+            tiles.append(
+                Tile(cell.prior, o.images["x"], _psnr(o) + seconds, first if cell.operator in GALLERY else group)
+            )
     for tile in tiles:
         name = f"{title} {tile.group if tile.group.startswith('With') else ''} {tile.name}"
         safe = "-".join("".join(c if c.isalnum() else " " for c in name).split())
@@ -217,10 +219,10 @@ def _charts(group: Group) -> Charts:
 def _contact_sheet(rows: Rows) -> None:
     """``demo.png``, a row per problem, for the README."""
     sheet: list[tuple[str, list[tuple[str, Image]]]] = []
-    for (problem, title), choice in zip(PROBLEMS.items(), ("astronaut", "camera", "astronaut"), strict=True):
+    for (problem, title), choice in zip(PROBLEMS.items(), ("camera", "astronaut", "camera"), strict=True):
         group = _groups(rows, problem).get(choice, {})
         by = {(cell.prior, cell.solver): outcome for cell, outcome in group.items()}
-        keys = [("none", "trivial"), *((prior, "ADMM") for prior in PRIORS)]
+        keys = [("none", "trivial"), *((prior, "auto") for prior in PRIORS)]
         if all(key in by for key in keys):
             pictures = [("original", by["none", "trivial"].images["truth"])]
             pictures += [(f"{by[k].row['what']}, {_psnr(by[k])}", by[k].images["x"]) for k in keys]

@@ -26,7 +26,7 @@ def lines(
     log: str = "",
     levels: Mapping[str, float] | None = None,
 ) -> str:
-    """Curves by name as SVG text; a name's first word picks its colour, "HQS" in it dashes the line.
+    """Curves by name as SVG text; a name's first word picks its colour, "HQS" in it dashes the line, "auto" dots it.
 
     ``log`` names the logarithmic axes; ``levels`` are horizontal reference lines.
     """
@@ -38,12 +38,12 @@ def lines(
         axes = figure.add_subplot()
         for index, (name, (horizontal, vertical)) in enumerate(series.items()):
             colour = COLOURS.get(name.split()[0], FALLBACK[index % len(FALLBACK)])
-            style = "--" if "HQS" in name else "-"
+            style = "--" if "HQS" in name else ":" if "auto" in name else "-"
             marker = "o" if len(vertical) < 12 else ""
             axes.plot(horizontal, vertical, style, color=colour, marker=marker, markersize=3, linewidth=1.6, label=name)
         for name, level in (levels or {}).items():
             if math.isfinite(level):
-                axes.axhline(level, color="#5b6476", linewidth=1, linestyle=":", label=name)
+                axes.axhline(level, color="#5b6476", linewidth=1, linestyle="-.", label=name)
         axes.set_xscale("log" if "x" in log else "linear")
         axes.set_yscale("log" if "y" in log else "linear")
         axes.set_xlabel(x)
