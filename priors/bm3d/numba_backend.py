@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .settings import Groups
-from .transforms import biorthogonal, cosine, kaiser, synthesis
+from .transforms import Matrix, autocorrelation, biorthogonal, cosine, kaiser, synthesis
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Iterable[Callable[[], None]]], None]
@@ -38,7 +38,7 @@ class NumbaBackend:
         self.buffers: list[Floats] = []
         self.order = _search_order(numba_kernels.REACH, numba_kernels.LANES)
 
-    def match(self, images: Tensor, limits: Tensor, size: int) -> Groups:
+    def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The ``size`` nearest blocks of every reference. Shapes: images (B, H, W), limits (B,) summed over a block."""
         batch, height, width = images.shape
         shape = batch, (height - 8) // 3 + 1, (width - 8) // 3 + 1
@@ -49,7 +49,20 @@ class NumbaBackend:
             for task in self._match_tasks(images[i].numpy(), limit, numbers[i], counts[i])
         ]
         self._parallel(tasks)
-        return Groups(torch.from_numpy(numbers), torch.from_numpy(counts))
+        return torch.from_numpy(numbers), torch.from_numpy(counts)
+
+    def noise(self, numbers: Tensor, counts: Tensor, analysis: Matrix) -> Tensor:
+        """Variance of each group's sum for unit noise, (B, rows, columns, 64)."""
+        noise = np.empty((*counts.shape, 64), np.float32)
+        overlap = autocorrelation(analysis).astype(np.float32).ravel()
+        self._parallel(
+            [
+                partial(self.kernels.sum_noise, numbers[i].numpy(), counts[i].numpy(), overlap, a, b, noise[i])
+                for i in range(len(noise))
+                for a, b in _split(0, noise.shape[1], CHUNK)
+            ]
+        )
+        return torch.from_numpy(noise)
 
     def hard_threshold(self, noisy: Tensor, groups: Groups, thresholds: Tensor) -> Tensor:
         """Collaborative hard thresholding. Shapes: noisy (B, C, H, W), thresholds (B,)."""
@@ -115,6 +128,7 @@ class NumbaBackend:
                 None if pilot is None else pilot[i, c].numpy(),
                 groups.numbers[i].numpy(),
                 groups.counts[i].numpy(),
+                groups.noise[i].numpy(),
                 level,
                 matrices,
                 estimate[i, c],
@@ -135,6 +149,7 @@ class NumbaBackend:
         pilot: Floats | None,
         numbers: npt.NDArray[np.int16],
         counts: npt.NDArray[np.int16],
+        noise: Floats,
         level: float,
         matrices: list[Floats],
         estimate: Floats,
@@ -176,6 +191,7 @@ class NumbaBackend:
                     *tables,
                     numbers,
                     counts,
+                    noise,
                     a,
                     b,
                     origin,

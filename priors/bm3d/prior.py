@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from pnp.functional import Functional
 
 from ..checks import image_batch
+from .memory import Memory
 from .settings import PROFILES
 from .stages import Backend, denoise
 from .transforms import cosine
@@ -20,18 +26,28 @@ _INVISIBLE = 1e-6  # noise below this fraction of the image's range drowns in fl
 class BM3D(Functional):
     """Block matching and 3-D filtering: similar blocks are stacked and denoised together in a transform domain.
 
-    The strongest of the priors without training on natural images with repeated structure. Stage one thresholds the
+    The strongest prior here that needs no training, above all on repeated structure. Stage one thresholds the
     coefficients of 8 x 8 bior1.5 blocks and Haar along the stack; stage two is an empirical Wiener filter (DCT) steered
     by the first. No function has this prox, so it comes without value and without a promise of convergence.
 
-    Profiles: ``"fast"`` stage one only, ``"normal"`` both.
+    Profiles: ``"fast"`` stage one alone, ``"normal"`` both stages, ``"high"`` a second Wiener pass steered by the first.
+    Backends: ``"numba"`` compiled, CPU; ``"torch"`` on any device; ``"reference"`` the authors' ``bm3d`` package (grey
+    and colour, for comparison; its licence allows non-commercial use only). ``"auto"`` is numba on the CPU where it is
+    installed, else torch.
+    A ``fresh`` copy keeps the block matches between calls: ``rematch_every`` = n matches anew in every n-th call;
+    ``"auto"`` does so for an image that moved by more than half its noise level since it was matched, or whose noise
+    level changed by a factor of two.
+    ``memory`` bounds, in bytes, the coefficient tables of the torch backend; larger pictures go through in bands.
 
     Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any other
     number by the principal components of the image; blocks are matched on the first of the resulting channels.
-    Raises: ValueError for an unknown profile or backend.
+    Units: computed in float32 whatever the type of the image; noise below 1e-6 of the image's range is left alone.
+    Raises: ValueError for an unknown profile or backend, an invalid ``rematch_every`` or ``memory``, and a noise level
+    that varies inside an image (white noise of one level is assumed).
     Source: Dabov, Foi, Katkovnik & Egiazarian, *Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering*,
     2007; *Color Image Denoising via Sparse 3-D Collaborative Filtering with Grouping Constraint in
-    Luminance-Chrominance Space*, 2007.
+    Luminance-Chrominance Space*, 2007; Makinen, Azzari & Foi, *Collaborative Filtering of Correlated Noise*, 2020, for
+    the noise of overlapping blocks.
     """
 
     convex = False
@@ -39,39 +55,93 @@ class BM3D(Functional):
     has_value = False
     cost = "cheap"
 
-    def __init__(self, profile: str = "normal", *, backend: str = "auto") -> None:
+    def __init__(
+        self,
+        profile: str = "normal",
+        *,
+        backend: str = "auto",
+        rematch_every: int | str = "auto",
+        memory: float = 5e8,
+    ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"BM3D: profile must be one of {sorted(PROFILES)}, got {profile!r}.")
         if backend not in BACKENDS:
             raise ValueError(f"BM3D: backend must be one of {BACKENDS}, got {backend!r}.")
-        self.profile, self.backend = profile, backend
+        if rematch_every != "auto" and not (isinstance(rematch_every, int) and rematch_every >= 1):
+            raise ValueError(f"BM3D: rematch_every must be 'auto' or a number of calls >= 1, got {rematch_every!r}.")
+        if not memory > 0:
+            raise ValueError(f"BM3D: memory must be a number of bytes > 0, got {memory!r}.")
+        self.profile, self.backend, self.rematch_every, self.memory = profile, backend, rematch_every, memory
         self.settings = PROFILES[profile]
+        self._matches: Memory | None = None  # only a fresh copy remembers
+        self._engine: Backend | None = None
 
     @torch.no_grad()
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
-        low, high = (
-            images.amin(dim=(1, 2, 3), keepdim=True),
-            images.amax(dim=(1, 2, 3), keepdim=True),
-        )
+        if self.backend == "reference":
+            from .reference import reference
+
+            return reference(images, variance, self.profile).reshape(v.shape)
+        memory = Memory(1) if self._matches is None else self._matches
+        level = variance.sqrt().flatten()
+        stale = memory.stale(images, level)
+        mixing = decorrelation(images)
+        if memory.mixing is not None and stale is not None:  # the groups belong to these channels
+            mixing = memory.mixing.index_copy(0, stale, mixing[stale])
+        low, high = images.amin(dim=(1, 2, 3), keepdim=True), images.amax(dim=(1, 2, 3), keepdim=True)
         scale = torch.where(high > low, high - low, torch.ones_like(low))
         normal = ((images - (low + high) / 2) / scale).float()
-        sigma = (variance.sqrt() / scale).float().flatten()
-        mixing = decorrelation(normal)
-        channels = torch.einsum("bij,bjhw->bihw", mixing, normal)
-        clean = denoise(continued(channels), sigma, self.settings, self._backend(v.device))
-        clean = torch.einsum("bij,bihw->bjhw", mixing, clean[..., : v.shape[-2], : v.shape[-1]])
+        sigma = (level / scale.flatten()).float()
+        channels = continued(torch.einsum("bij,bjhw->bihw", mixing.float(), normal))
+        clean = denoise(channels, sigma, self.settings, self._backend(v.device), memory, stale)
+        memory.remember(images, level, mixing, stale)
+        clean = torch.einsum("bij,bihw->bjhw", mixing.float(), clean[..., : v.shape[-2], : v.shape[-1]])
         change = (clean - normal).to(v.dtype) * scale  # a change, so that float64 images keep their digits
         visible = sigma.reshape(-1, 1, 1, 1) > _INVISIBLE
         return (images + torch.where(visible, change, torch.zeros_like(change))).reshape(v.shape)
 
-    def _backend(self, device: torch.device) -> Backend:
-        from .numba_backend import NumbaBackend
+    def fresh(self) -> BM3D:
+        """A copy whose calls share their block matches."""
+        private = copy.copy(self)
+        private._matches = Memory(self.rematch_every)
+        private._engine = None
+        return private
 
-        return NumbaBackend()
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._matches is None else self._matches.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._matches is None:
+            return super().load_state_dict(state)
+        self._matches.load_state_dict(state, self.settings.stages)
+
+    def _backend(self, device: torch.device) -> Backend:
+        compiled = self.backend == "numba" or (
+            self.backend == "auto" and device.type == "cpu" and importlib.util.find_spec("numba") is not None
+        )
+        if compiled and device.type != "cpu":
+            raise ValueError(f"{self!r}.prox: the numba backend works on the CPU; use backend='torch' on {device}.")
+        if self._engine is not None:
+            return self._engine
+        engine: Backend
+        if compiled:
+            from .numba_backend import NumbaBackend
+
+            engine = NumbaBackend()
+        else:
+            from .torch_backend import TorchBackend
+
+            engine = TorchBackend(self.memory)
+        if self._matches is not None:  # a solve keeps its buffers
+            self._engine = engine
+        return engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}
 
     def __repr__(self) -> str:
-        return f"BM3D(profile={self.profile!r}, backend={self.backend!r})"
+        return f"BM3D(profile={self.profile!r}, backend={self.backend!r}, rematch_every={self.rematch_every!r})"
 
 
 def decorrelation(images: Tensor) -> Tensor:
@@ -82,8 +152,7 @@ def decorrelation(images: Tensor) -> Tensor:
     """
     batch, channels = images.shape[:2]
     if channels in (1, 3):
-        matrix = torch.from_numpy(cosine(channels)).to(images)
-        return matrix.expand(batch, channels, channels)
+        return torch.from_numpy(cosine(channels)).to(images).expand(batch, channels, channels)
     pixels = images.flatten(2).double()
     pixels = pixels - pixels.mean(dim=2, keepdim=True)
     return torch.linalg.eigh(pixels @ pixels.mT)[1].flip(-1).mT.to(images)
@@ -93,7 +162,7 @@ def continued(images: Tensor) -> Tensor:
     """``images`` continued at the bottom and right by their mirror image to sides 8 + 3 k, at least 17."""
     for axis in (-2, -1):
         length = images.shape[axis]
-        side = max(_SMALLEST, 8 + -(-(length - 8) // 3) * 3)
+        side = max(_SMALLEST, 8 + math.ceil((length - 8) / 3) * 3)
         index = torch.arange(side, device=images.device) % (2 * length)
         images = images.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
     return images.contiguous()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
 from torch import Tensor
 
 
@@ -22,8 +23,9 @@ class Settings:
     threshold: float = 2.7
     hard_group: int = 16
     wiener_group: int = 32
-    hard_limit: float = 1000 / 255**2
+    hard_limit: float = 3000 / 255**2
     wiener_limit: float = 400 / 255**2
+    wiener_noise: float = 1.0
 
 
 PROFILES = {
@@ -37,8 +39,23 @@ PROFILES = {
 class Groups:
     """For every reference block its similar blocks, as candidate numbers ``(dy + 19) * 39 + dx + 19``, itself first.
 
-    Shapes: ``numbers`` (B, rows, columns, size) int16, of which the first ``counts`` (B, rows, columns) int16 are valid.
+    ``noise`` is the variance of the 64 coefficients of the group's sum for unit noise: more than the group's size where
+    its blocks overlap.
+    Shapes: ``numbers`` (B, rows, columns, size) int16, of which the first ``counts`` (B, rows, columns) int16 are valid;
+    ``noise`` (B, rows, columns, 64) float32.
     """
 
     numbers: Tensor
     counts: Tensor
+    noise: Tensor
+
+    def valid(self) -> bool:
+        """Whether every number leads to a block inside the picture (a table read elsewhere would not be checked)."""
+        _, rows, columns, size = self.numbers.shape
+        numbers = self.numbers.long()
+        y = 3 * torch.arange(rows, device=numbers.device)[:, None, None] + numbers // 39 - 19
+        x = 3 * torch.arange(columns, device=numbers.device)[:, None] + numbers % 39 - 19
+        inside = (y >= 0) & (y <= 3 * (rows - 1)) & (x >= 0) & (x <= 3 * (columns - 1))
+        counted = (self.counts >= 1) & (self.counts <= size)
+        shapes = self.counts.shape == self.numbers.shape[:3] and self.noise.shape == (*self.counts.shape, 64)
+        return shapes and bool(inside.all() and counted.all() and (numbers >= 0).all())

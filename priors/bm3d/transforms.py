@@ -60,3 +60,12 @@ def haar(length: int) -> Matrix:
 def synthesis(analysis: Matrix, window: Matrix) -> Matrix:
     """The inverse of ``analysis`` with the aggregation window folded in: row k is multiplied by ``window[k]``."""
     return np.asarray(window[:, None] * np.linalg.inv(analysis))
+
+
+def autocorrelation(analysis: Matrix) -> Matrix:
+    """Correlation of the same coefficient of two blocks (dy, dx) apart that see the same white noise.
+
+    Shapes: (8, 8, 64), indexed by the distances dy, dx and the coefficient 8 u + v; (0, 0) is all ones.
+    """
+    shifts = np.stack([(analysis[:, d:] * analysis[:, : BLOCK - d]).sum(axis=1) for d in range(BLOCK)])
+    return np.asarray(np.einsum("yu,xv->yxuv", shifts, shifts).reshape(BLOCK, BLOCK, BLOCK * BLOCK))

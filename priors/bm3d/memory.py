@@ -1,0 +1,91 @@
+"""What one solve remembers of the block matches, and when it looks for new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .settings import Groups
+
+
+class Memory:
+    """The groups of the last matching of each image of a batch, with the picture and the noise level it was made at.
+
+    ``rematch_every`` a number: match anew in every so many calls. ``"auto"``: when the matched channel moved by more than
+    half the noise level (root mean square), or the noise level changed by more than a factor of two, since the last
+    matching. A new shape, type or device forgets everything.
+    """
+
+    def __init__(self, rematch_every: int | str) -> None:
+        self.rematch_every = rematch_every
+        self.hard: Groups | None = None
+        self.wiener: Groups | None = None
+        self.seen: Tensor | None = None  # (B, C, H, W)
+        self.level: Tensor | None = None  # (B,)
+        self.mixing: Tensor | None = None  # (B, C, C)
+        self.calls = 0
+
+    def stale(self, images: Tensor, sigma: Tensor) -> Tensor | None:
+        """Which images need new matches, as indices; None for all of them (then nothing waits for the device)."""
+        if (
+            self.seen is None
+            or self.level is None
+            or self.seen.shape != images.shape
+            or self.seen.dtype != images.dtype
+        ):
+            return None
+        if self.seen.device != images.device:
+            return None
+        if self.rematch_every != "auto":
+            return None if self.calls % int(self.rematch_every) == 0 else torch.empty(0, dtype=torch.long)
+        moved = (images - self.seen).square().mean(dim=(1, 2, 3)).sqrt() > MOVED * torch.minimum(sigma, self.level)
+        changed = torch.maximum(sigma, self.level) > CHANGED * torch.minimum(sigma, self.level)
+        stale = (moved | changed).nonzero()[:, 0]
+        return None if len(stale) == len(images) else stale
+
+    def remember(self, images: Tensor, sigma: Tensor, mixing: Tensor, stale: Tensor | None) -> None:
+        """Note the images that the new matches belong to."""
+        self.calls = 1 if stale is None else self.calls + 1
+        self.seen = replaced(self.seen, images, stale)
+        self.level = replaced(self.level, sigma, stale)
+        self.mixing = replaced(self.mixing, mixing, stale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors only; empty before the first call."""
+        if self.hard is None or self.seen is None or self.level is None or self.mixing is None:
+            return {}
+        state = {"seen": self.seen, "level": self.level, "mixing": self.mixing, "calls": torch.tensor(self.calls)}
+        for name, groups in (("hard", self.hard), ("wiener", self.wiener)):
+            if groups is not None:
+                state |= {f"{name}.{field}": getattr(groups, field) for field in ("numbers", "counts", "noise")}
+        return {key: value.clone() for key, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Any], stages: int) -> None:
+        """Restore what ``state_dict`` returned. Raises: ValueError if it does not fit."""
+        names = ["hard", "wiener"][:stages] if state else []
+        expected = {f"{name}.{field}" for name in names for field in ("numbers", "counts", "noise")}
+        expected |= {"seen", "level", "mixing", "calls"} if state else set()
+        if set(state) != expected:
+            raise ValueError(f"BM3D.load_state_dict: expected the keys {sorted(expected)}, got {sorted(state)}.")
+        self.__init__(self.rematch_every)  # type: ignore[misc]
+        for name in names:
+            groups = Groups(*(state[f"{name}.{field}"].clone() for field in ("numbers", "counts", "noise")))
+            if not groups.valid():
+                raise ValueError(f"BM3D.load_state_dict: the matches of stage {name!r} point outside the picture.")
+            setattr(self, name, groups)
+        if state:
+            self.seen, self.level, self.mixing = (state[key].clone() for key in ("seen", "level", "mixing"))
+            self.calls = int(state["calls"])
+
+
+MOVED = 0.5
+CHANGED = 2.0
+
+
+def replaced(old: Tensor | None, new: Tensor, stale: Tensor | None) -> Tensor:
+    """``old`` with its ``stale`` items from ``new``; all of ``new`` where ``stale`` is None."""
+    if old is None or stale is None:
+        return new.clone()
+    return old.index_copy(0, stale.to(old.device), new[stale.to(new.device)])
