@@ -55,7 +55,7 @@ class Comparison(Cell):
 
     def _denoise(self, name: str) -> Callable[[torch.Tensor, float], torch.Tensor]:
         if name in OURS:
-            return prior(name).denoise  # type: ignore[return-value]
+            return prior(name).denoise
         peer = denoisers()[name]
         return lambda noisy, level: pnp.to_tensor(peer(pnp.to_image(noisy), level))
 

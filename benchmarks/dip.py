@@ -10,7 +10,7 @@ import pnp
 import pnp.priors as catalogue
 
 from .figures import lines
-from .grid import Benchmark, Cell, Options, Outcome, Rows
+from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import Picture, find
 from .problems import problem
 from .reconstruction import curves
@@ -45,7 +45,7 @@ class Fit(Cell):
         network = catalogue.DeepImagePrior(network=self.network, seed=self.seed, iterations=self.iterations)
         cpu, wall = time.process_time(), time.perf_counter()
         result = network.fit(p.A, p.y, self.noise, truth=p.truth, stop=self.stop)
-        row = {
+        row: dict[str, Value] = {
             "PSNR": float(pnp.psnr(result.x, p.truth)),
             "SSIM": float(pnp.ssim(result.x, p.truth)),
             "iterations": result.iterations,

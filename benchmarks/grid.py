@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ Value = float | int | str | bool | None
 class Outcome:
     """What one cell measured: ``row`` goes into the table, ``images`` and ``curves`` into the report."""
 
-    row: dict[str, Value]
-    images: dict[str, np.ndarray[Any, Any]] = dataclasses.field(default_factory=dict)
-    curves: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    row: Mapping[str, Value]
+    images: Mapping[str, np.ndarray[Any, Any]] = dataclasses.field(default_factory=dict)
+    curves: Mapping[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import pnp
 import pnp.priors as catalogue
 
-from .grid import Cell, Outcome
+from .grid import Cell, Outcome, Value
 from .pictures import Picture
 from .problems import Problem, best_wiener, problem, trivial
 
@@ -97,13 +99,13 @@ class Reconstruction(Cell):
         ratio, x = best_wiener(p)
         return f"Wiener, best constant ({ratio:.1e})", x
 
-    def _row(self, p: Problem, x: Tensor, cpu: float, wall: float) -> dict[str, float | str]:
-        spent = {"CPU s": time.process_time() - cpu, "seconds": time.perf_counter() - wall}
+    def _row(self, p: Problem, x: Tensor, cpu: float, wall: float) -> dict[str, Value]:
+        spent: dict[str, Value] = {"CPU s": time.process_time() - cpu, "seconds": time.perf_counter() - wall}
         if x.shape != p.truth.shape:
             return spent
         return {"PSNR": float(pnp.psnr(x, p.truth)), "SSIM": float(pnp.ssim(x, p.truth)), **spent}
 
-    def _images(self, p: Problem, x: Tensor) -> dict[str, object]:
+    def _images(self, p: Problem, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
         images = {"x": pnp.to_image(x)}
         return images | {"truth": pnp.to_image(p.truth)} if self.prior == "none" else images
 
