@@ -121,14 +121,14 @@ def _accumulate(out: Floats, weight: Floats, values: Floats) -> None:
 
 @_compiled
 def _emit(
-    row: int, ring: Floats, spread: int, rows: int, padded: Floats, patch: int, dy: int, here: int, there: int,
+    row: int, ring: Floats, spread: int, rows: int, padded: Floats, margin: int, dy: int, here: int, there: int,
     weight: Floats, total: Floats, weights: Floats,
 ) -> None:  # fmt: skip
     """Add one row of the shifted copies to the sums, and its counterpart to the row it was compared with."""
     columns = weight.shape[0]
     _sum_rows(ring, max(0, row - spread), min(rows - 1, row + spread), weight)
     for c in range(total.shape[0]):
-        near, far = padded[c, row + patch, patch:], padded[c, row + dy + patch, patch:]
+        near, far = padded[c, row + margin, margin:], padded[c, row + dy + margin, margin:]
         _accumulate(total[c, row, here : here + columns], weight, far[there : there + columns])
         _accumulate(total[c, row + dy, there : there + columns], weight, near[here : here + columns])
     _add(weights[row, here : here + columns], weight)
@@ -141,13 +141,14 @@ def average(
 ) -> None:
     """Add to ``total`` (C, H, W) and ``weights`` (H, W) every shift of half the window, and its opposite.
 
-    ``padded`` is the image mirrored by ``patch``, ``scale`` and ``shift`` turn a sum of squares into an exponent.
+    ``padded`` is the image with its mirrored frame, ``patch`` a side, ``window`` and ``spread`` radii; ``scale`` and
+    ``shift`` turn a sum of squares into an exponent.
     """
     channels, height, width = total.shape
     number = padded.dtype.type
-    side, reach = 2 * patch + 1, 2 * spread + 1
-    squares, sums = np.empty(width + 2 * patch, padded.dtype), np.empty(width, padded.dtype)
-    ring, spread_ring = np.empty((side, width), padded.dtype), np.empty((reach, width), padded.dtype)
+    margin, reach = (patch - 1) // 2, 2 * spread + 1
+    squares, sums = np.empty(width + patch - 1, padded.dtype), np.empty(width, padded.dtype)
+    ring, spread_ring = np.empty((patch, width), padded.dtype), np.empty((reach, width), padded.dtype)
     lone, weight = np.zeros(width + 2 * spread, padded.dtype), np.empty(width, padded.dtype)
     for dy in range(min(window + 1, height)):
         for dx in range(-window if dy > 0 else 1, window + 1):
@@ -156,13 +157,13 @@ def average(
                 continue
             here, there = max(0, -dx), max(0, dx)
             lone[:] = 0
-            for r in range(rows + 2 * patch):
-                wide = columns + 2 * patch
+            for r in range(rows + patch - 1):
+                wide = columns + patch - 1
                 for c in range(channels):
                     near, far = padded[c, r, here : here + wide], padded[c, r + dy, there : there + wide]
                     _add_squares(near, far, squares[:wide], c == 0)
-                _sum_along(squares[:wide], side, ring[r % side, :columns])
-                y = r - 2 * patch
+                _sum_along(squares[:wide], patch, ring[r % patch, :columns])
+                y = r - patch + 1
                 if y < 0:
                     continue
                 _sum_rows(ring, y, r, sums[:columns])
@@ -170,8 +171,8 @@ def average(
                 _sum_along(lone[: columns + 2 * spread], reach, spread_ring[y % reach, :columns])
                 if y >= spread:
                     _emit(
-                        y - spread, spread_ring, spread, rows, padded, patch, dy, here, there,
+                        y - spread, spread_ring, spread, rows, padded, margin, dy, here, there,
                         weight[:columns], total, weights,
                     )  # fmt: skip
             for row in range(max(0, rows - spread), rows):
-                _emit(row, spread_ring, spread, rows, padded, patch, dy, here, there, weight[:columns], total, weights)
+                _emit(row, spread_ring, spread, rows, padded, margin, dy, here, there, weight[:columns], total, weights)
