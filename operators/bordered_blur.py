@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import EllipsisType
+
 import torch
 from torch import Tensor
 
-from pnp.linear_operator import LinearOperator
+from pnp.linear_operator import DEFAULT_TOLERANCE, LinearOperator
 
 from .cache import Cache
 from .circular_blur import wrap
@@ -44,13 +46,16 @@ def border_matrix(profile: Tensor, n: int, boundary: str) -> Tensor:
     return matrix[:, :n].contiguous()
 
 
+BACKWARD_STABLE = 1e-3  # rho / ||A||^2 below which the data side of a square system loses digits of float32
+
+
 class BorderedBlur(LinearOperator):
-    """Convolution ``A x = valid(kernel * padded(x))`` with any kernel; CG with a circulant preconditioner.
+    """Convolution ``A x = valid(kernel * padded(x))`` with any kernel; CG, preconditioned on the larger periodic grid.
 
     Shapes: ``kernel`` (..., h, w), origin at its centre pixel; ``x`` (..., H, W); ``A x`` the same, or
     (..., H - h + 1, W - w + 1) with ``boundary="valid"``.
-    Source: Hansen, Nagy & O'Leary, *Deblurring Images*, SIAM 2006, ch. 3; T. Chan, *An optimal circulant
-    preconditioner for Toeplitz systems*, 1988.
+    Source: Hansen, Nagy & O'Leary, *Deblurring Images*, SIAM 2006, ch. 3; the grid of the unknown border: Almeida &
+    Figueiredo, *Deconvolving images with unknown boundaries using ADMM*, 2013.
     """
 
     def __init__(self, kernel: Tensor, shape: tuple[int, ...], boundary: str, *, ndim: int = 2) -> None:
@@ -65,41 +70,60 @@ class BorderedBlur(LinearOperator):
             self.register_buffer(f"index{axis}", index, persistent=False)
         self.padded = tuple(_fast(n + size - 1) for n, size in zip(out, sizes, strict=True))
         self._transfer: Cache[Tensor] = Cache()
-        self._gain_in: Cache[Tensor] = Cache()
-        self._gain_out: Cache[Tensor] = Cache()
+        self._power: Cache[Tensor] = Cache()
+        self._norm: Cache[float] = Cache()
 
     def _forward(self, x: Tensor) -> Tensor:
-        z = torch.fft.irfftn(
-            self._spectrum() * torch.fft.rfftn(self._pad(x), s=self.padded, dim=self.axes), s=self.padded, dim=self.axes
-        )
-        return z[self._crop()]
+        return self._filter(self._spectrum(), self._pad(x))[self._crop()]
 
     def _adjoint(self, y: Tensor) -> Tensor:
         z = y.new_zeros(*y.shape[: -self.ndim], *self.padded)
         z[self._crop()] = y
-        z = torch.fft.irfftn(self._spectrum().conj() * torch.fft.rfftn(z, dim=self.axes), s=self.padded, dim=self.axes)
-        return self._unpad(z)
+        return self._unpad(self._filter(self._spectrum().conj(), z))
+
+    def norm(self) -> float:
+        return self._norm.get([self.kernel], self._lanczos_norm)
 
     def circulant(self) -> Tensor:
-        return self._gain(self.in_shape[-self.ndim :])
+        grid = self.in_shape[-self.ndim :]
+        return self._power.get(
+            [self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square()
+        )
 
     def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
-        grid = self.out_shape[-self.ndim :]
-        gain = self._gain(grid) + rho
-        return torch.fft.irfftn(torch.fft.rfftn(r, dim=self.axes) / gain, s=grid, dim=self.axes)
+        if self.boundary not in ("valid", "zero"):  # pixels repeated at the border spoil what convolution does inside
+            return r
+        z = r.new_zeros(*r.shape[: -self.ndim], *self.padded)
+        z[self._crop()] = r
+        return self._filter(1 / (self._spectrum().abs().square() + rho), z)[self._crop()]
 
-    def _gain(self, grid: tuple[int, ...]) -> Tensor:
-        """Squared magnitude of the kernel's spectrum on a periodic grid."""
-        cache = self._gain_out if grid == self.out_shape[-self.ndim :] else self._gain_in
-        return cache.get([self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square())
+    def _precondition_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
+        return self._precondition_dual(b, rho) if self.boundary == "zero" else b
 
-    def _on_the_data_side(self) -> bool:
-        return self.boundary == "valid"  # square and ill-conditioned: in float32 only the image side is backward stable
+    def _tikhonov(
+        self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        few_digits = y.real.dtype != torch.float64 and self.boundary != "valid" and not y.is_complex()
+        floor = BACKWARD_STABLE * self.norm() ** 2 / float(torch.as_tensor(rho).min())
+        if not few_digits or floor <= 1:
+            return super()._tikhonov(y, rho, v, tol, start)
+        reachable = 8 * torch.finfo(y.dtype).eps * floor / BACKWARD_STABLE  # of ||x||, by the residual's rounding
+        gradient = self._adjoint(y if v is None else y - self._forward(v))
+        step = self._primal_cg(
+            gradient, self._align(rho, self.in_shape), v, max(tol or DEFAULT_TOLERANCE, reachable), None
+        ).x
+        return (step if v is None else v + step), None
 
     def _spectrum(self) -> Tensor:
         return self._transfer.get([self.kernel], lambda: torch.fft.rfftn(self.kernel, s=self.padded, dim=self.axes))
 
-    def _crop(self) -> tuple[object, ...]:
+    def _filter(self, gain: Tensor, z: Tensor) -> Tensor:
+        result: Tensor = torch.fft.irfftn(
+            gain * torch.fft.rfftn(z, s=self.padded, dim=self.axes), s=self.padded, dim=self.axes
+        )
+        return result
+
+    def _crop(self) -> tuple[EllipsisType | slice, ...]:
         grid = self.out_shape[-self.ndim :]
         return (..., *(slice(size - 1, size - 1 + n) for n, size in zip(grid, self.sizes, strict=True)))
 

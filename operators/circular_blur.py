@@ -68,7 +68,9 @@ class CircularBlur(LinearOperator):
         return None if y.is_complex() else noise_level(y, self.spectrum(), self.ndim, len(self.out_shape))
 
     def _transform(self, x: Tensor) -> Tensor:
-        return torch.fft.rfftn(x, dim=self.axes)
+        z: Tensor = torch.fft.rfftn(x, dim=self.axes)
+        return z
 
     def _inverse(self, z: Tensor) -> Tensor:
-        return torch.fft.irfftn(z, s=self.in_shape[-self.ndim :], dim=self.axes)
+        x: Tensor = torch.fft.irfftn(z, s=self.in_shape[-self.ndim :], dim=self.axes)
+        return x

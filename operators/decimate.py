@@ -50,4 +50,5 @@ class Decimate(LinearOperator):
             return None
         axes = tuple(range(-self.ndim, 0))
         response = torch.fft.irfftn(power, s=grid, dim=axes)  # of one impulse; decimated, it is the coarse grid's
-        return torch.fft.rfftn(self._forward(response), dim=axes).real.clamp_min(0)
+        folded: Tensor = torch.fft.rfftn(self._forward(response), dim=axes).real.clamp_min(0)
+        return folded

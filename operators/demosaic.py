@@ -57,10 +57,8 @@ class Demosaic(LinearOperator):
         values = self._adjoint(y)
         weight = _smooth(seen, tent)
         colour = _smooth(values, tent) / torch.where(weight > 0, weight, 1)
-        missing = (
-            values.sum(dim=(-2, -1), keepdim=True) / seen.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
-        ).expand_as(colour)
-        colour = torch.where(weight > 0, colour, missing)
+        count = seen.sum(dim=(-2, -1), keepdim=True).clamp_min(1)
+        colour = torch.where(weight > 0, colour, values.sum(dim=(-2, -1), keepdim=True) / count)
         return torch.where(self._filters(), values, colour)
 
     def noise_level(self, y: Tensor) -> Tensor | None:
@@ -88,4 +86,8 @@ def _cell(pattern: str | Sequence[str]) -> Sequence[str]:
 def _smooth(x: Tensor, tent: Tensor) -> Tensor:
     flat = x.reshape(-1, 1, *x.shape[-2:])
     reach = len(tent) // 2
-    return torch.nn.functional.conv2d(flat, tent[:, None] * tent, padding=reach).reshape(x.shape) if reach else x
+    return (
+        torch.nn.functional.conv2d(flat, (tent[:, None] * tent)[None, None], padding=reach).reshape(x.shape)
+        if reach
+        else x
+    )

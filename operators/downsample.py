@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pnp.algebra import Composition
 from pnp.linear_operator import LinearOperator
 
 from .circular_blur import CircularBlur, wrap
@@ -74,7 +75,7 @@ def _engine(shape: tuple[int, ...], factor: int, kernel: str | Tensor, dtype: to
         raise ValueError(f"Downsample: expected a finite kernel (h, w), got shape {tuple(kernel.shape)}.")
     profiles = separate(kernel) if max(grid) <= LONGEST else None
     if profiles is None:
-        return Decimate(shape, factor) @ CircularBlur(kernel.to(dtype), shape)
+        return Composition(Decimate(shape, factor), CircularBlur(kernel.to(dtype), shape))
     return Kronecker(
         [_rows(p, n, factor).to(kernel.device, dtype) for p, n in zip(profiles, grid, strict=True)], lead=lead
     )

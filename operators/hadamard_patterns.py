@@ -39,7 +39,7 @@ class HadamardPatterns(Direct):
         self.order: Tensor
         self.position: Tensor
         self.scale: Tensor
-        self.repeats = len(order) > length or len(order.unique()) < len(order)
+        self.repeats = len(order) > length or int(torch.bincount(order).max()) > 1
         self._matrices: Cache[list[Tensor]] = Cache()
         self._places: Cache[Tensor] = Cache()
         self._dark: Cache[tuple[Tensor, Tensor, Tensor]] = Cache()
@@ -49,7 +49,7 @@ class HadamardPatterns(Direct):
         return self._keep(self._place(x.flatten(-len(self.in_shape)))) * self.scale
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._spread(y * self.scale).index_select(-1, self.position).unflatten(-1, self.in_shape)
+        return self._image(self._spread(y * self.scale).index_select(-1, self.position))
 
     def _tikhonov(
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
@@ -82,7 +82,7 @@ class HadamardPatterns(Direct):
         spectral = transform(self._transforms(), self._place(b.flatten(-len(self.in_shape))))
         rho = rho.reshape(*rho.shape[: max(rho.ndim - len(self.in_shape), 0)], 1) if isinstance(rho, Tensor) else rho
         x = transform([a.mT for a in self._transforms()], spectral / (counts + rho)) / self.length
-        return x.index_select(-1, self.position).unflatten(-1, self.in_shape)
+        return self._image(x.index_select(-1, self.position))
 
     @property
     def solves_dual(self) -> bool:
@@ -166,6 +166,9 @@ class HadamardPatterns(Direct):
     def _unused(self) -> tuple[Tensor, Tensor, Tensor]:
         """The places without a pixel, the eigenvalues of ``I - U^T U`` and their eigenvectors."""
         return self._dark.get([self.position, self.order, self.scale], self._decompose)
+
+    def _image(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], *self.in_shape)
 
     def _decompose(self) -> tuple[Tensor, Tensor, Tensor]:
         dark = torch.ones(self.length, dtype=torch.bool, device=self.position.device)

@@ -36,7 +36,9 @@ def _halve(x: Tensor, ndim: int) -> Tensor:
         if x.shape[axis] == 1:
             continue
         pad = [0, 0] * (-1 - axis) + [0, x.shape[axis] % 2]
-        x = torch.nn.functional.pad(x, pad).unflatten(axis, (-1, 2)).sum(dim=axis)
+        x = torch.nn.functional.pad(x, pad)
+        even, odd = (torch.arange(k, x.shape[axis], 2, device=x.device) for k in (0, 1))
+        x = x.index_select(axis, even) + x.index_select(axis, odd)
     return x
 
 

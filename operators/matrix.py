@@ -51,12 +51,12 @@ class Matrix(Direct):
         return x.flatten(-len(self.in_shape)) @ self.tensor.mT
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return (y @ self.tensor.conj()).unflatten(-1, self.in_shape)
+        return self._image(y @ self.tensor.conj())
 
     def _regularised_inverse(self, r: Tensor, rho: float | Tensor) -> Tensor:
         left, s, right = self._decomposition()
         x = (r @ left.conj() * (s / (s.square() + rho))) @ right.conj()
-        return x.unflatten(-1, self.in_shape)
+        return self._image(x)
 
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         left, s, _ = self._decomposition()
@@ -66,7 +66,7 @@ class Matrix(Direct):
         _, s, right = self._decomposition()
         rho = rho.reshape(*rho.shape[: max(rho.ndim - len(self.in_shape), 0)], 1) if isinstance(rho, Tensor) else rho
         x = (b.flatten(-len(self.in_shape)) @ right.mH / (s.square() + rho)) @ right.conj()
-        return x.unflatten(-1, self.in_shape)
+        return self._image(x)
 
     @property
     def solves_dual(self) -> bool:
@@ -84,6 +84,9 @@ class Matrix(Direct):
 
     def _decomposition(self) -> Decomposition:
         return self._svd.get([self.entries], self._decompose)
+
+    def _image(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:-1], *self.in_shape)
 
     def _decompose(self) -> Decomposition:
         tensor = self.tensor

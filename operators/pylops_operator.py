@@ -66,7 +66,7 @@ class _ThroughNumpy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         there, back = ctx.maps
-        return _ThroughNumpy.apply(gradients[0], back, there, ctx.size), None, None, None
+        return _ThroughNumpy.apply(gradients[0], back, there, ctx.size), None, None, None  # type: ignore[no-untyped-call]
 
 
 def _apply(
@@ -77,5 +77,5 @@ def _apply(
     target: tuple[int, ...],
 ) -> Tensor:
     flat = x.flatten(x.ndim - len(source))
-    result: Tensor = _ThroughNumpy.apply(flat, there, back, int(np.prod(target)))
-    return result.unflatten(-1, target)
+    result: Tensor = _ThroughNumpy.apply(flat, there, back, int(np.prod(target)))  # type: ignore[no-untyped-call]
+    return result.reshape(*x.shape[: x.ndim - len(source)], *target)

@@ -16,9 +16,9 @@ DESTROYED = 0.05  # gain relative to the largest above which a band still carrie
 def noise_level(y: Tensor, h: Tensor, ndim: int, dims: int) -> Tensor | None:
     """Standard deviation of white noise, read where the blur ``h`` left no signal; None unless it left none.
 
-    ``s^2 = median(|Y_f|^2 / N) / ln 2`` over the frequencies of smallest gain: the power of white noise is exponentially
-    distributed. The band begins with 2 % of them, and counts as empty if its half of larger gain has no more power than
-    its half of smaller gain, beyond what chance allows; it doubles for as long as that stays so.
+    ``s^2 = median(|Y_f|^2 / N) / ln 2`` over the frequencies of smallest gain: white noise has exponential power. The
+    band begins with 2 % of them, and counts as empty if its half of larger gain has no more power than its half of
+    smaller gain, beyond what chance allows; it doubles for as long as that stays so.
 
     Shapes: ``y`` (..., *out_shape) with ``dims`` data dimensions; returns (...). ``h`` without leading dimensions.
     """
@@ -88,11 +88,12 @@ def wiener(y: Tensor, h: Tensor, ndim: int, *, steps: int = 25) -> Tensor:
         noise = torch.maximum(noise + move[..., 2:], floor)
     nsr = torch.zeros(*signal.shape[:-1], used.numel(), dtype=torch.float64, device=y.device)
     nsr[..., used] = torch.exp((noise - signal - decay * slope).clamp_max(60.0))
-    nsr = nsr.unflatten(-1, h.shape[-ndim:]).to(y.dtype)
+    nsr = nsr.reshape(*nsr.shape[:-1], *h.shape[-ndim:]).to(y.dtype)
     filtered = h.conj() / (h.abs().square() + nsr.clamp_min(torch.finfo(y.dtype).tiny)) * transform
-    dc = h[(..., *([slice(0, 1)] * ndim))].real
+    dc = h.flatten(-ndim)[..., :1].reshape(*h.shape[:-ndim], *(1,) * ndim).real
     correction = torch.where(dc.abs() > 1e-6, mean / torch.where(dc.abs() > 1e-6, dc, 1), mean)
-    return torch.fft.irfftn(filtered, s=grid, dim=axes) + correction
+    restored: Tensor = torch.fft.irfftn(filtered, s=grid, dim=axes)
+    return restored + correction
 
 
 def _log_frequency(grid: tuple[int, ...], device: torch.device) -> Tensor:

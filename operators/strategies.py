@@ -27,6 +27,7 @@ from .single_pixel import SinglePixel
 
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
+PATTERNS = ("RGGB", "BGGR", "GRBG", "X-Trans")
 
 
 class Entry(NamedTuple):
@@ -91,6 +92,12 @@ def from_pylops(draw: Draw, shape: Shape, dtype: torch.dtype) -> PylopsOperator:
     return PylopsOperator(pylops.MatrixMult(entries, dtype=entries.dtype), shape, (len(entries),))
 
 
+def folded(draw: Draw, shape: Shape, dtype: torch.dtype) -> Downsample:
+    """A factor that divides the sides."""
+    factor = some(draw, 3)
+    return Downsample((factor * shape[0], factor * shape[1]), factor, kernel(draw, dtype))
+
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("Identity", lambda draw, shape, dtype: Identity(shape)),
     Entry("Blur circular", lambda draw, shape, dtype: blur(draw, shape, dtype, "circular")),
@@ -110,12 +117,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Decimate", lambda draw, shape, dtype: Decimate(shape, some(draw, 4))),
     Entry("Downsample bicubic", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), dtype=dtype)),
     Entry("Downsample", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), kernel(draw, dtype))),
-    Entry(
-        "Downsample folded", lambda draw, shape, dtype: Downsample((2 * shape[0], 2 * shape[1]), 2, kernel(draw, dtype))
-    ),
-    Entry(
-        "Demosaic", lambda draw, shape, dtype: Demosaic(shape, ("RGGB", "BGGR", "GRBG", "X-Trans")[some(draw, 4) - 1])
-    ),
+    Entry("Downsample folded", folded),
+    Entry("Demosaic", lambda draw, shape, dtype: Demosaic(shape, PATTERNS[some(draw, 4) - 1])),
     Entry("SinglePixel Hadamard", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard")),
     Entry("SinglePixel sequency", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "sequency")),
     Entry(

@@ -322,8 +322,7 @@ class Composition(LinearOperator):
         power = None if self.row_gram is not None else self._folded()
         if power is None:
             return super()._solve_dual(r, rho)
-        axes = tuple(range(-self.ndim, 0))
-        return torch.fft.irfftn(torch.fft.rfftn(r, dim=axes) / (power + rho), s=r.shape[-self.ndim :], dim=axes)
+        return _divide(r, power + rho, self.ndim)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         gram = self.outer.column_gram  # B^H A^H A B = gram B^H B
@@ -454,8 +453,8 @@ class Stack(LinearOperator):
 
     def split(self, y: Tensor) -> list[Tensor]:
         """The flat data as the list of the parts' data."""
-        pieces = y.split([math.prod(A.out_shape) for A in self.parts], dim=-1)
-        return [piece.unflatten(-1, A.out_shape) for A, piece in zip(self.parts, pieces, strict=True)]
+        pieces = torch.split(y, [math.prod(A.out_shape) for A in self.parts], dim=-1)
+        return [piece.reshape(*y.shape[:-1], *A.out_shape) for A, piece in zip(self.parts, pieces, strict=True)]
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.join([A._forward(x) for A in self.parts])
@@ -470,8 +469,7 @@ class Stack(LinearOperator):
         power = self._power()
         if power is None:
             raise NotImplementedError(f"{self!r} has no closed form.")
-        axes = tuple(range(-self.ndim, 0))
-        return torch.fft.irfftn(torch.fft.rfftn(b, dim=axes) / (power + rho), s=b.shape[-self.ndim :], dim=axes)
+        return _divide(b, power + rho, self.ndim)
 
     @property
     def solves_primal(self) -> bool:
@@ -507,3 +505,10 @@ class Stack(LinearOperator):
 
     def __repr__(self) -> str:
         return f"Stack([{', '.join(map(repr, self.parts))}])"
+
+
+def _divide(x: Tensor, spectrum: Tensor, ndim: int) -> Tensor:
+    """Divide the real FFT of ``x`` over its last ``ndim`` axes."""
+    axes = tuple(range(-ndim, 0))
+    quotient: Tensor = torch.fft.irfftn(torch.fft.rfftn(x, dim=axes) / spectrum, s=x.shape[-ndim:], dim=axes)
+    return quotient

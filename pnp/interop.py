@@ -22,7 +22,7 @@ Vector = np.ndarray[Any, Any]
 def _on_vectors(A: LinearOperator, f: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> Callable[[Vector], Vector]:
     def apply(vector: Vector) -> Vector:
         tensor = torch.as_tensor(vector.reshape(shape))
-        real = A.dtype.to_real()
+        real = A.dtype.to_real() if A._anchor() is not None else tensor.dtype.to_real()
         tensor = tensor.to(A.device, real.to_complex() if tensor.is_complex() else real)
         with torch.no_grad():
             return f(tensor).flatten().cpu().numpy()
@@ -31,7 +31,7 @@ def _on_vectors(A: LinearOperator, f: Callable[[Tensor], Tensor], shape: tuple[i
 
 
 def _numpy_dtype(A: LinearOperator) -> np.dtype[Any]:
-    double = A.dtype in (torch.float64, torch.complex128)
+    double = A._anchor() is None or A.dtype in (torch.float64, torch.complex128)
     if A.complex_in or A.complex_out:
         return np.dtype(np.complex128 if double else np.complex64)
     return np.dtype(np.float64 if double else np.float32)
@@ -53,7 +53,7 @@ def to_pylops(A: LinearOperator) -> pylops.LinearOperator:
     """``A`` as a ``pylops.LinearOperator`` with its dims set."""
     import pylops
 
-    class FromTorch(pylops.LinearOperator):
+    class FromTorch(pylops.LinearOperator):  # type: ignore[misc]  # pylops is untyped
         def __init__(self) -> None:
             super().__init__(dtype=_numpy_dtype(A), dims=A.in_shape, dimsd=A.out_shape, name=type(A).__name__)
 
