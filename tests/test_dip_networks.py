@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pnp.priors.dip import ConvDecoder, DeepDecoder, Hourglass, TwoLayer
-from pnp.priors.dip.layers import Dropout, Pointwise, Upsample, initialise, two_phase_bilinear
+from pnp.priors.dip.layers import Dropout, Pointwise, Upsample, initialise, pad_by_slices, two_phase_bilinear
 from pnp.priors.dip.memory import activation_bytes, explain_shortage
 from pnp.priors.dip.presets import NAMES, Layout, build
 from pnp.priors.dip.settings import Settings
@@ -115,6 +115,13 @@ def test_upsampling_is_a_fixed_low_pass(mode):
     checks = ((torch.arange(8)[:, None] + torch.arange(8)) % 2).double()[None, None] - 0.5
     kept = up(checks).square().mean() / checks.square().mean()
     assert kept == 1 if mode == "nearest" else kept < 0.5
+
+
+@given(height=st.integers(2, 9), width=st.integers(2, 9), mode=st.sampled_from(["reflect", "replicate"]))
+def test_padding_by_slices_is_padding(height, width, mode):
+    """The deterministic padding equals the library's."""
+    x = torch.randn(1, 2, height, width, generator=generator())
+    assert torch.equal(pad_by_slices(x, mode), F.pad(x, (1, 1, 1, 1), mode))
 
 
 def test_pointwise_is_a_1x1_convolution():

@@ -146,7 +146,7 @@ class DirectFit:
                     progress=self.options.progress,
                 )
                 status = self._resume_or_run(loop, index, member)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one; the host's allocator has none of its own
+            except RuntimeError as error:  # the device's out-of-memory error is one, the host has no other
                 if not is_shortage(error):
                     raise
                 raise RuntimeError(explain_shortage(name, shape, self.device)) from error

@@ -47,7 +47,7 @@ class _Replay:
             with torch.cuda.graph(graph):
                 self.step()
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
+            if isinstance(error, torch.cuda.OutOfMemoryError):
                 raise
             torch.cuda.synchronize(self.fit.z.device)  # capture runs nothing: state is as it was before
             self.fit.generator.set_state(state)

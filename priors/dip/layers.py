@@ -119,23 +119,41 @@ def normalise(channels: int, kind: str) -> nn.Module:
     raise ValueError(f"normalisation must be one of {NORMALISATIONS}, got {kind!r}.")
 
 
+class Convolution(nn.Conv2d):
+    """A 3x3 convolution whose border is continued by reflection, replication or zeros.
+
+    On CUDA the border is put on by slices, because the library's padding adds its gradient in a changing order.
+    Shapes: (B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride)); H and W at least 2 for reflection.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, padding: str, bias: bool) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1 if padding == "zeros" else 0, bias=bias)
+        self.border = padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.border != "zeros":
+            input = pad_by_slices(input, self.border) if input.is_cuda else F.pad(input, (1, 1, 1, 1), self.border)
+        return super().forward(input)
+
+
+def pad_by_slices(x: Tensor, mode: str) -> Tensor:
+    """One pixel of reflection or replication on every side. Shapes: (..., H, W) to (..., H + 2, W + 2)."""
+    inward = 1 if mode == "reflect" else 0
+    for axis in (-2, -1):
+        n = x.shape[axis]
+        x = torch.cat([x.narrow(axis, inward, 1), x, x.narrow(axis, n - 1 - inward, 1)], dim=axis)
+    return x
+
+
 def convolution(
     inputs: int, outputs: int, size: int, *, stride: int = 1, padding: str = "reflect", bias: bool = True
 ) -> nn.Conv2d:
-    """A convolution that keeps the size (before ``stride``), with the border continued by ``padding``."""
+    """A convolution of size 1 or 3 that keeps the image's size before ``stride``."""
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {PADDINGS}, got {padding!r}.")
-    if size == 1 and stride == 1:
+    if size == 1:
         return Pointwise(inputs, outputs, bias=bias)
-    return nn.Conv2d(
-        inputs,
-        outputs,
-        size,
-        stride,
-        padding=size // 2,
-        padding_mode=padding,  # type: ignore[arg-type]
-        bias=bias,
-    )
+    return Convolution(inputs, outputs, stride=stride, padding=padding, bias=bias)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ def activation_bytes(network: nn.Module, shape: tuple[int, int]) -> int:
 
 def is_shortage(error: RuntimeError) -> bool:
     """Whether the error says that memory ran out, on a device or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.device) -> str:

@@ -314,7 +314,10 @@ def _kernels(deterministic: bool, device: torch.device) -> Iterator[None]:
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.backends.cudnn.flags(benchmark=not deterministic, deterministic=deterministic, allow_tf32=True):
-        torch.use_deterministic_algorithms(deterministic or before[0], warn_only=before[1] and not deterministic)
+        workspace = (
+            "CUBLAS_WORKSPACE_CONFIG" in os.environ
+        )  # without it PyTorch refuses products that one stream repeats
+        torch.use_deterministic_algorithms(deterministic or before[0], warn_only=before[1] or not workspace)
         try:
             yield
         finally:
