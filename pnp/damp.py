@@ -26,7 +26,7 @@ class DAMP(Solver):
     to choose, and ``s`` is an honest error estimate. Rows that are orthogonal (``A A^H = c I``) take the orthogonal
     form, in which the denoiser's output is made divergence-free; independent rows with columns of unit norm take the
     Onsager term. The row that sees the constant image gets unit gain, because its coefficient is no random sample. A
-    run ends when ``s`` stops falling, and returns the denoised image of the smallest ``s``. One iteration costs two
+    run ends when ``s`` stops falling, and returns the image of the smallest estimated error. One iteration costs two
     prior calls, the second for the divergence by a Monte-Carlo probe.
 
     Source: Metzler, Maleki & Baraniuk, *From Denoising to Compressed Sensing*, 2016, eq. 9 (D-AMP) and sec. V-B (the
@@ -71,11 +71,10 @@ class DAMP(Solver):
 
             stalls = stalls + (s >= STALLED * s_best)
             done = (stalls >= 2) | (s > RISEN * s_best)
-            better = s < s_best
-            change = torch.where(better, image - best, 0)
             error = (image - r).square().flatten(1).mean(dim=1).reshape(s.shape) + s**2 * (2 * a - 1)
-            risk = torch.where(better, error, risk)  # Stein's unbiased estimate of the mean squared error
-            best, s_best = torch.where(better, image, best), torch.minimum(s, s_best)
+            better = error < risk  # Stein's unbiased estimate of the mean squared error
+            change = torch.where(better, image - best, 0)
+            best, risk, s_best = torch.where(better, image, best), torch.minimum(error, risk), torch.minimum(s, s_best)
             run.predict(risk)
             x, memory, best, s_best, stalls, risk = run.finish(
                 best,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import TOLERANCE, Plan, Recipe, annealing, recipes
+from .automatic import ADMM_SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
@@ -28,6 +28,7 @@ from .run import Callback, Watch
 from .solver import Solver
 
 EFFORTS = ("fast", "auto", "best")
+MANY_ROWS = 0.2  # M / N from which ADMM recovers texture better with total variation: by 0.2 dB on average
 STRENGTHS = tuple(0.5 * 2 ** (k / 3) for k in range(7))  # of an uncalibrated prior: half to twice the noise level
 
 
@@ -116,14 +117,12 @@ class _Work:
             )
         if f.operator.multiple is not None:
             return self._denoise(f, f.operator.multiple, effort)
-        if f.operator.incoherent and g.cost != "expensive":
-            return self._single(
-                Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level"
-            )
         if g.convex and g.has_value:
             span = float(self.problem.span.mean())
             solver = ADMM(s=0.1 * span, balanced=True, max_iter=500, tol=1e-3)
             return self._single(Plan("ADMM", solver), "convex prior of given weight: the minimiser itself")
+        if f.operator.incoherent and g.cost != "expensive":
+            return self._random_rows(f)
         if g.cost == "expensive":
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 20)
             return self._single(Plan("HQS", HQS(s=schedule, tol=TOLERANCE)), "an expensive prior gets one annealed run")
@@ -169,6 +168,15 @@ class _Work:
         history = _one_row(noise.flatten(), seconds)
         statuses = (Status.CONVERGED,) * v.shape[0]
         return Result(x, Status.CONVERGED, 1, history, parameters, statuses, expected_psnr=expected)
+
+    def _random_rows(self, f: LeastSquares) -> Result:
+        """Message passing, unless the prior leaves its strength open and the rows are many."""
+        if self.problem.g.calibrated or f.operator.rows < MANY_ROWS * f.operator.columns:
+            plan, reason = Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level"
+        else:
+            plan = ADMM_SAFE.plan(self.problem.noise, self.problem.span, 24)
+            reason = "many random rows and a prior that leaves its strength open"
+        return self._single(plan, reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
         if self.max_calls is not None and plan.calls > self.max_calls:

@@ -52,6 +52,18 @@ class Memory:
         self.level = replaced(self.level, sigma, stale)
         self.mixing = replaced(self.mixing, mixing, stale)
 
+    def take(self, keep: Tensor) -> Memory:
+        """The memory of some images of the batch."""
+        part = Memory(self.rematch_every)
+        part.calls = self.calls
+        for name in ("seen", "level", "mixing"):
+            value = getattr(self, name)
+            setattr(part, name, None if value is None else value[keep])
+        for name in ("hard", "wiener"):
+            groups = getattr(self, name)
+            setattr(part, name, None if groups is None else groups.take(keep))
+        return part
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors only; empty before the first call."""
         if self.hard is None or self.seen is None or self.level is None or self.mixing is None:

@@ -108,6 +108,13 @@ class BM3D(Functional):
         private._engine = None
         return private
 
+    def take(self, keep: Tensor) -> BM3D:
+        if self._matches is None:
+            return self
+        private = copy.copy(self)
+        private._matches, private._engine = self._matches.take(keep), None
+        return private
+
     def state_dict(self) -> dict[str, Any]:
         return {} if self._matches is None else self._matches.state_dict()
 

@@ -49,6 +49,10 @@ class Groups:
     counts: Tensor
     noise: Tensor
 
+    def take(self, keep: Tensor) -> Groups:
+        """The groups of some images of the batch."""
+        return Groups(self.numbers[keep], self.counts[keep], self.noise[keep])
+
     def valid(self) -> bool:
         """Whether every number leads to a block inside the picture (a table read elsewhere would not be checked)."""
         _, rows, columns, size = self.numbers.shape
