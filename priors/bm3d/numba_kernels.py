@@ -466,7 +466,7 @@ def hard_threshold(
             if rows[0] == 0:
                 kept += noise[0] / np.float32(size)
                 rows[0] = mean / np.float32(size)
-            weight = np.float32(size) / kept
+            weight = np.float32(1) / kept
             _scatter(rows, at, size, weight, total)
             for k in range(size):
                 weights[at[k] >> 6] += weight
@@ -522,7 +522,7 @@ def wiener(
             gain = power / (power + variance * noise[0])
             energy += (np.float32(1) - gain * gain) * noise[0] / np.float32(size)
             rows[0] = mean
-            weight = np.float32(size) / energy
+            weight = np.float32(1) / energy
             _scatter(rows, at, size, weight, total)
             for k in range(size):
                 weights[at[k] >> 6] += weight
