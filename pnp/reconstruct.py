@@ -29,6 +29,7 @@ from .solver import Solver
 
 EFFORTS = ("fast", "auto", "best")
 MANY_ROWS = 0.2  # M / N from which ADMM recovers texture better with total variation: by 0.2 dB on average
+DENOISING_PROBE = 0.2  # of the noise level: less makes block matching look better than it is, more non-local means worse
 STRENGTHS = tuple(0.5 * 2 ** (k / 3) for k in range(7))  # of an uncalibrated prior: half to twice the noise level
 
 
@@ -142,7 +143,7 @@ class _Work:
         strengths = (1.0,) if g.calibrated or effort == "fast" else STRENGTHS
         generator = torch.Generator().manual_seed(self.seed)
         sign = torch.randint(0, 2, v.shape[1:], generator=generator).to(v) * 2 - 1
-        step = PROBE * noise
+        step = DENOISING_PROBE * noise
         best = torch.full_like(noise, math.inf)
         x, chosen = v, torch.ones_like(noise)
         started = time.perf_counter()
