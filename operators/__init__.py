@@ -14,6 +14,7 @@ from .mask import Mask
 from .matrix import Matrix
 from .pylops_operator import PylopsOperator
 from .single_pixel import SinglePixel
+from .varying_blur import VaryingBlur
 
 __all__ = [
     "Blur",
@@ -26,4 +27,5 @@ __all__ = [
     "PylopsOperator",
     "SinglePixel",
     "Stack",
+    "VaryingBlur",
 ]

@@ -7,10 +7,9 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
-from pnp.linear_operator import DEFAULT_TOLERANCE, LinearOperator
-
 from .cache import Cache
 from .circular_blur import wrap
+from .few_digits import FewDigits
 
 BOUNDARIES = ("valid", "zero", "replicate", "reflect", "symmetric")
 
@@ -46,10 +45,7 @@ def border_matrix(profile: Tensor, n: int, boundary: str) -> Tensor:
     return matrix[:, :n].contiguous()
 
 
-BACKWARD_STABLE = 1e-3  # rho / ||A||^2 below which the data side of a square system loses digits of float32
-
-
-class BorderedBlur(LinearOperator):
+class BorderedBlur(FewDigits):
     """Convolution ``A x = valid(kernel * padded(x))`` with any kernel; CG, preconditioned on the larger periodic grid.
 
     Shapes: ``kernel`` (..., h, w), origin at its centre pixel; ``x`` (..., H, W); ``A x`` the same, or
@@ -71,7 +67,6 @@ class BorderedBlur(LinearOperator):
         self.padded = tuple(_fast(n + size - 1) for n, size in zip(out, sizes, strict=True))
         self._transfer: Cache[Tensor] = Cache()
         self._power: Cache[Tensor] = Cache()
-        self._norm: Cache[float] = Cache()
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._filter(self._spectrum(), self._pad(x))[self._crop()]
@@ -80,9 +75,6 @@ class BorderedBlur(LinearOperator):
         z = y.new_zeros(*y.shape[: -self.ndim], *self.padded)
         z[self._crop()] = y
         return self._unpad(self._filter(self._spectrum().conj(), z))
-
-    def norm(self) -> float:
-        return self._norm.get([self.kernel], self._lanczos_norm)
 
     def circulant(self) -> Tensor:
         grid = self.in_shape[-self.ndim :]
@@ -99,20 +91,6 @@ class BorderedBlur(LinearOperator):
 
     def _precondition_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         return self._precondition_dual(b, rho) if self.boundary == "zero" else b
-
-    def _tikhonov(
-        self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        few_digits = y.real.dtype != torch.float64 and self.boundary != "valid" and not y.is_complex()
-        floor = BACKWARD_STABLE * self.norm() ** 2 / float(torch.as_tensor(rho).min())
-        if not few_digits or floor <= 1:
-            return super()._tikhonov(y, rho, v, tol, start)
-        reachable = 8 * torch.finfo(y.dtype).eps * floor / BACKWARD_STABLE  # of ||x||, by the residual's rounding
-        gradient = self._adjoint(y if v is None else y - self._forward(v))
-        step = self._primal_cg(
-            gradient, self._align(rho, self.in_shape), v, max(tol or DEFAULT_TOLERANCE, reachable), None
-        ).x
-        return (step if v is None else v + step), None
 
     def _spectrum(self) -> Tensor:
         return self._transfer.get([self.kernel], lambda: torch.fft.rfftn(self.kernel, s=self.padded, dim=self.axes))

@@ -24,6 +24,7 @@ from .mask import Mask
 from .matrix import Matrix
 from .pylops_operator import PylopsOperator
 from .single_pixel import SinglePixel
+from .varying_blur import VaryingBlur
 
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
@@ -112,6 +113,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Blur disk", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, dtype=dtype)),
     Entry("Blur a channel", lambda draw, shape, dtype: Blur(kernel(draw, dtype, lead=(3,)), (3, *shape))),
     Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
+    Entry("VaryingBlur", lambda draw, shape, dtype: VaryingBlur(kernel(draw, dtype, 5, lead=(2, 2)), shape)),
     Entry("Mask", lambda draw, shape, dtype: Mask(weights(draw, shape, dtype))),
     Entry("Mask a channel", lambda draw, shape, dtype: Mask(weights(draw, (3, *shape), dtype))),
     Entry("Decimate", lambda draw, shape, dtype: Decimate(shape, some(draw, 4))),
