@@ -29,7 +29,7 @@ from .solver import Solver
 
 EFFORTS = ("fast", "auto", "best")
 MANY_ROWS = 0.2  # M / N from which ADMM recovers texture better with total variation: by 0.2 dB on average
-DENOISING_PROBE = 0.2  # of the noise level: less makes block matching look better than it is, more non-local means worse
+DENOISING_PROBE = 0.2  # of the noise level: less flatters block matching, more wrongs non-local means
 STRENGTHS = tuple(0.5 * 2 ** (k / 3) for k in range(7))  # of an uncalibrated prior: half to twice the noise level
 
 
