@@ -7,7 +7,7 @@ import copy
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,18 +23,14 @@ from .choices import Options
 from .direct import DirectFit
 from .layers import NORMALISATIONS, UPSAMPLINGS
 from .loop import Callback
-from .network_fit import NetworkFit, Penalties
+from .network_fit import Penalties
 from .presets import NAMES, Layout
-from .residual import local_gain
-from .settings import PRECISIONS, Settings, value_range
+from .proximal import ProximalFit
+from .settings import PRECISIONS, Settings
 from .stopping import Rule
 
 FIRST_STEPS = 300  # Adam steps of a first proximal map, from random weights
 WARM_STEPS = 20  # and of every later one, from the weights before
-WARM_LR = 0.3  # of the learning rate, in later calls
-WARM_AVERAGE = 0.9  # the running mean's factor there: 20 steps cannot fill one of 0.99
-GUARD_EVERY = 5  # steps between looks at the misfit on a GPU: each waits for the device
-PROX_MARGIN = 0.25  # of the first argument's range: later ones may exceed it
 
 
 class DeepImagePrior(Functional):
@@ -106,7 +102,7 @@ class DeepImagePrior(Functional):
             deterministic,
         )  # fmt: skip
         self.steps, self.residual = steps, residual
-        self._memory: list[_Remembered] | None = None  # a list in a fresh copy, None in the user's own object
+        self._memory: list[ProximalFit] | None = None  # a list in a fresh copy, None in the user's own object
 
     # ------------------------------------------------------------------ direct fit
     def fit(
@@ -192,8 +188,12 @@ class DeepImagePrior(Functional):
                 f"DeepImagePrior.prox: this copy remembers {len(memory)} images, got {images.shape[0]}; use fresh()."
             )
         with _kernels(self.settings.deterministic, images.device):
-            fits = memory or [self._begin(image, t) for image, t in zip(images, variance, strict=True)]
-            cleaned = [self._clean(one.fit, image, t) for one, image, t in zip(fits, images, variance, strict=True)]
+            pairs = list(zip(images, variance, strict=True))
+            fits = memory or [ProximalFit.begin(self.settings, image, t) for image, t in pairs]
+            cleaned = [
+                one.clean(image, t, steps=self.steps, residual=self.residual)
+                for one, (image, t) in zip(fits, pairs, strict=True)
+            ]
         if self._memory is not None:
             self._memory = fits
         return torch.stack(cleaned).reshape(v.shape)
@@ -206,16 +206,11 @@ class DeepImagePrior(Functional):
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, moments, averages and ranges of every network of a ``fresh`` copy."""
-        return {"fits": [_saved(one) for one in self._memory]} if self._memory else {}
+        return {"fits": [one.state_dict() for one in self._memory]} if self._memory else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what ``state_dict`` returned."""
-        self._memory = []
-        for saved in state.get("fits", []):
-            c, h, w, low, high, relative = saved["facts"].tolist()
-            remembered = self._start((int(c), int(h), int(w)), low, high, relative, saved["fit"]["theta"].device)
-            remembered.fit.load_state_dict(saved["fit"])
-            self._memory.append(remembered)
+        self._memory = [ProximalFit.restored(self.settings, saved) for saved in state.get("fits", [])]
 
     def __repr__(self) -> str:
         default, said = Settings(), []
@@ -223,82 +218,11 @@ class DeepImagePrior(Functional):
             value = getattr(self.settings, field.name)
             if value != getattr(default, field.name):
                 said.append(f"{field.name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}")
-        said += [f"steps={self.steps}"] * (self.steps != (FIRST_STEPS, WARM_STEPS)) + ["residual=False"] * (
-            not self.residual
-        )
+        if self.steps != (FIRST_STEPS, WARM_STEPS):
+            said.append(f"steps={self.steps}")
+        if not self.residual:
+            said.append("residual=False")
         return f"DeepImagePrior({', '.join(said)})"
-
-    # ------------------------------------------------------------------ parts
-    def _begin(self, image: Tensor, tau: float) -> _Remembered:
-        real = _real(image)
-        bounds = self.settings.bounds
-        low, high = bounds if isinstance(bounds, tuple) else value_range(real, PROX_MARGIN)
-        return self._start(tuple(real.shape), low, high, tau**0.5 / (high - low), image.device)
-
-    def _start(
-        self, shape: tuple[int, ...], low: float, high: float, relative: float, device: torch.device
-    ) -> _Remembered:
-        c, h, w = shape
-        fit = self.settings.start_fit(
-            (c, h, w),
-            low=low,
-            high=high,
-            device=device,
-            relative_sigma=relative,
-            bounded=self.settings.bounds is not None,
-        )
-        return _Remembered(fit, low, high, relative)
-
-    def _clean(self, fit: NetworkFit, image: Tensor, tau: float) -> Tensor:
-        """Fit to one image from the weights at hand, to within ``tau`` and no further; the running mean is returned."""
-        if bool((image == image.flatten()[0]).all()):
-            return image.clone()  # a constant carries no noise
-        target = _real(image).to(fit.theta.dtype)
-        first = not fit.optimizer.state
-        if not first:
-            fit.set_lr(WARM_LR * fit.recipe.lr)
-            fit.limit = min(WARM_AVERAGE, fit.limit)
-        fit.restart_average()
-
-        def loss(x: Tensor) -> Tensor:
-            return (x - target).square().mean() / (2 * tau)
-
-        every = GUARD_EVERY if image.is_cuda else 1
-        with torch.no_grad():
-            for step in range(1, (self.steps[0] if first else self.steps[1]) + 1):
-                fit.step(loss)
-                if step % every == 0 and float((fit.output - target).square().mean()) <= tau:
-                    break
-        x = fit.average
-        if self.residual:
-            x = x + local_gain(target - x, tau**0.5) * (target - x)
-        return _like(x, image)
-
-
-class _Remembered(NamedTuple):
-    """A fit and what it was started with."""
-
-    fit: NetworkFit
-    low: float
-    high: float
-    relative: float
-
-
-def _saved(remembered: _Remembered) -> dict[str, Any]:
-    facts = torch.tensor([*remembered.fit.shape, *remembered[1:]], dtype=torch.float64)
-    return {"facts": facts, "fit": remembered.fit.state_dict()}
-
-
-def _real(image: Tensor) -> Tensor:
-    """A complex image as twice as many real channels."""
-    return torch.cat([image.real, image.imag]) if image.is_complex() else image
-
-
-def _like(x: Tensor, image: Tensor) -> Tensor:
-    if image.is_complex():
-        real, imaginary = x.to(image.real.dtype).chunk(2)
-        return torch.complex(real, imaginary)
-    return x.to(image.dtype)
 
 
 def _one_of(what: str, value: Any, names: tuple[str, ...]) -> None:
@@ -314,9 +238,7 @@ def _kernels(deterministic: bool, device: torch.device) -> Iterator[None]:
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.backends.cudnn.flags(benchmark=not deterministic, deterministic=deterministic, allow_tf32=True):
-        workspace = (
-            "CUBLAS_WORKSPACE_CONFIG" in os.environ
-        )  # without it PyTorch refuses products that one stream repeats
+        workspace = "CUBLAS_WORKSPACE_CONFIG" in os.environ  # without it PyTorch refuses what one stream does repeat
         torch.use_deterministic_algorithms(deterministic or before[0], warn_only=before[1] or not workspace)
         try:
             yield
