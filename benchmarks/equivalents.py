@@ -10,6 +10,9 @@ import torch
 
 import pnp
 
+from .other_libraries import deepinv_calls, kernel_of, scico_calls
+from .peers import installed
+
 Array = np.ndarray[Any, Any]
 Call = Callable[[], object]
 LARGEST_MATRIX = 64  # side above which a dense matrix of patterns does not fit
@@ -17,7 +20,14 @@ LARGEST_MATRIX = 64  # side above which a dense matrix of patterns does not fit
 
 def equivalents(name: str, A: pnp.LinearOperator, x: torch.Tensor) -> dict[str, dict[str, Call]]:
     """By library: its calls for "forward" and, where it has them, "adjoint" and "data step"."""
-    picture = np.ascontiguousarray(x.cpu().numpy())
+    found = {} if x.is_cuda else _on_processor(name, A, np.ascontiguousarray(x.cpu().numpy()), x)
+    for library, calls in (("deepinv", deepinv_calls), ("scico", scico_calls)):
+        if installed(library) and (theirs := calls(name, A, x)):
+            found[library] = theirs
+    return found
+
+
+def _on_processor(name: str, A: pnp.LinearOperator, picture: Array, x: torch.Tensor) -> dict[str, dict[str, Call]]:
     if name.endswith("blur"):
         return {"scipy.fft": _fourier_blur(A, picture), "scipy.signal": _direct_blur(A, picture)}
     if name.endswith("mask"):
@@ -62,10 +72,7 @@ def _direct_blur(A: pnp.LinearOperator, picture: Array) -> dict[str, Call]:
     """What most people write: the kernel as an array, zero borders."""
     from scipy import signal
 
-    radius = 20
-    delta = torch.zeros(A.in_shape)
-    delta[radius, radius] = 1
-    kernel = A.forward(delta.to(A.device)).cpu().numpy()[: 2 * radius + 1, : 2 * radius + 1]
+    kernel = kernel_of(A).cpu().numpy()
     return {"forward": lambda: signal.fftconvolve(picture, kernel, mode="same")}
 
 

@@ -13,6 +13,7 @@ import torch
 from .equivalents import Call, equivalents
 from .figures import lines
 from .grid import Benchmark, Cell, Options, Outcome, Rows
+from .peers import installed
 from .problems import operator
 from .report import Charts, Page, Section, Table
 from .timing import interleaved, medians, peak_bytes, ratio
@@ -32,6 +33,7 @@ class Timing(Cell):
 
     operator: str
     size: int
+    peers: tuple[str, ...] = ()  # further libraries that are installed: another set is another cell
     rounds: int = 7
     limit: float = 60.0
     device: str = "cpu"
@@ -66,11 +68,14 @@ class Timing(Cell):
 
 def cells(options: Options) -> Iterator[Cell]:
     """Small sizes first; 64 is there for the dense matrix of single-pixel patterns."""
+    peers = tuple(name for name in ("deepinv", "scico") if installed(name))
     sizes = (64, 128, 256) if options.quick else (64, *SIZES)
     for size in sizes:
         for name in NAMES:
             if size <= SLOW.get(name, max(sizes)):
-                yield Timing(name, size, 3 if options.quick else 7, 10.0 if options.quick else 60.0, options.device)
+                yield Timing(
+                    name, size, peers, 3 if options.quick else 7, 10.0 if options.quick else 60.0, options.device
+                )
 
 
 def summary(rows: Rows) -> Page:
