@@ -108,7 +108,8 @@ def verdicts(frame: pd.DataFrame) -> list[Verdict]:
                 names.append(plain["what"].iloc[0])
         if gains:
             plain_name = {"data": "the data", "pinv": "the pseudo-inverse"}.get(names[0], f"the {names[0]} picture")
-            claim = f"{title}: TV and BM3D are at least 2 dB above {plain_name} and not below the best Wiener filter."
+            who = " and ".join(name for name in ("TV", "BM3D") if name in set(part["prior"]))
+            claim = f"{title}: {who} end at least 2 dB above {plain_name} and not below the best Wiener filter."
             detail = f"Smallest gains: {number(min(gains), 2)} and {number(min(margins), 2)} dB."
             found.append(Verdict(claim, bool(min(gains) >= 2 and min(margins) >= 0), detail))
     return found

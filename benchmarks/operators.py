@@ -88,15 +88,7 @@ def summary(rows: Rows) -> Page:
     milliseconds = times.assign(**{f"{step} s": times[f"{step} s"] * 1e3 for step in STEPS})
     milliseconds = milliseconds.rename(columns={f"{step} s": f"{step}, ms" for step in STEPS})
     milliseconds = milliseconds.rename(columns={f"{step} memory": f"{step}, images" for step in STEPS})
-    ratios = pd.DataFrame(
-        [
-            {"operator": row["operator"], "size": row["size"], "step": step, "against": library, "theirs / ours": value}
-            for _, row in frame.iterrows()
-            for column, value in row.items()
-            if str(column).endswith(" over ours") and not pd.isna(value)
-            for step, library in [str(column).removesuffix(" over ours").split(": ")]
-        ]
-    )
+    ratios = _ratios(frame)
     growth = _growth(frame)
     caption = (
         f"Medians of interleaved rounds, {clock} time, {rows.options.threads} thread(s), float32. Memory is the peak "
@@ -105,7 +97,7 @@ def summary(rows: Rows) -> Page:
     digits = {f"{step}, ms": 3 for step in STEPS} | {f"{step}, images": 1 for step in STEPS} | {"size": 0}
     parts: list[Table | Charts] = [Table("Time and memory", milliseconds, caption, digits)]
     if len(ratios):
-        words = "Above one: this library is faster. The equivalents compute the same or nearly the same map."
+        words = "Their time over ours: above one this library is faster. They compute the same map, or nearly."
         parts.append(Table("Against the nearest equivalent", ratios, words, {"size": 0}))
     parts.append(Table("Growth", growth, "Exponent of the number of pixels, by least squares on logarithms."))
     parts.append(Charts("Time against size", [(_chart(frame, step), f"{step} time") for step in STEPS]))
@@ -115,6 +107,19 @@ def summary(rows: Rows) -> Page:
     return Page(
         "Operators", __doc__ or "", [Section("Results", parts)], text=f"{text}\n\n{growth.to_string(index=False)}"
     )
+
+
+def _ratios(frame: pd.DataFrame) -> pd.DataFrame:
+    """Their time over ours: a row per operator, size and library, a column per step."""
+    records: dict[tuple[str, int, str], dict[str, object]] = {}
+    for _, row in frame.iterrows():
+        for column in [str(c) for c in frame.columns if str(c).endswith(" over ours")]:
+            step, library = column.removesuffix(" over ours").split(": ")
+            if not pd.isna(row[column]):
+                key = (row["operator"], row["size"], library)
+                names = dict(zip(("operator", "size", "against"), key, strict=True))
+                records.setdefault(key, {**names, **dict.fromkeys(STEPS, math.nan)})[step] = row[column]
+    return pd.DataFrame(list(records.values()))
 
 
 def _growth(frame: pd.DataFrame) -> pd.DataFrame:
