@@ -16,8 +16,8 @@ class Poisson(Separable):
     """Photon counts ``y ~ Poisson(n)`` with expected counts ``n = gain * A x + background``.
 
     ``f(x) = sum_i n_i - y_i + y_i log(y_i / n_i)``, the negative log likelihood up to a constant: 0 where ``n = y``,
-    infinite where ``n < 0``. The better choice than least squares where counts are low or span decades, because there
-    the noise level, ``sqrt(n)``, is not one number.
+    infinite where ``n < 0``. Least squares takes one noise level for all pixels; here dark pixels are trusted more than
+    bright ones, whose noise level ``sqrt(n)`` is larger, and no pixel is asked for fewer than 0 counts.
 
     ``data`` holds ``(y - background) / gain``, which is ``A x`` plus noise, and ``sigma`` that noise's level, averaged
     over each image. The prox is exact for a diagonal operator (a quadratic equation a pixel); see ``Separable`` for any

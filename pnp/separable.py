@@ -16,7 +16,7 @@ from .linear_operator import LinearOperator
 RELAXATION = 1.6  # over-relaxation of the inner splitting; 1.5 to 1.8 is the usual advice (Boyd et al., sec. 3.4.3)
 BALANCE, BALANCE_STEP = 2.0, 2.0  # residual ratio that moves the penalty, and by how much
 BALANCE_EVERY, BALANCE_UNTIL = 2, 200  # iterations; a penalty that settles keeps the convergence theorem
-SAFETY = 0.5  # from the last step of the splitting to its distance from the limit, which is up to twice as large
+SAFETY = 0.25  # from the last step of the splitting to its distance from the limit, up to four times as large
 MAX_ITER = 2000
 
 
