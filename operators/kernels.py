@@ -43,7 +43,8 @@ def motion(length: float, angle: float = 0.0, *, dtype: torch.dtype | None = Non
     dx, dy = (0.0 if abs(d) < 1e-12 else d for d in (dx, dy))
     radii = [max(math.ceil(abs(d) * length / 2 - 0.5 - 1e-9), 0) for d in (dy, dx)]
     rows, cols = (torch.arange(-radius, radius + 1, dtype=torch.float64) for radius in radii)
-    low, high = torch.full((len(rows), len(cols)), -length / 2, dtype=torch.float64), length / 2 * torch.ones(1)
+    low = torch.full((len(rows), len(cols)), -length / 2, dtype=torch.float64)
+    high = -low
     for centre, direction in ((rows[:, None], dy), (cols[None, :], dx)):  # Liang & Barsky clipping, 1984
         if direction == 0:
             continue
@@ -57,12 +58,12 @@ def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
     """Defocus: a uniform disk; each pixel weighs the area of the disk inside it.
 
     Shapes: (h, w), both odd.
-    Units: ``radius`` in pixels; 0 gives the identity.
+    Units: ``radius`` in pixels; up to 0.5 it is the identity.
     Raises: ValueError for a negative or NaN ``radius``.
     """
     if not 0 <= radius < math.inf:
         raise ValueError(f"disk: expected radius >= 0, got {radius!r}.")
-    if radius == 0:
+    if radius <= 0.5:  # inside one pixel
         return torch.ones(1, 1, dtype=dtype or torch.get_default_dtype())
     extent, samples = max(math.ceil(radius - 0.5), 0), 256  # midpoint rule across, exact along: error below 1e-4
     offsets = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples - 0.5

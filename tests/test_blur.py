@@ -1,0 +1,220 @@
+"""Blur: kernels, borders, state, noise level, first image."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pnp.metrics import psnr
+from pnp.operators import Blur, VaryingBlur, kernels
+
+NUMPY_PAD = {
+    "zero": "constant",
+    "replicate": "edge",
+    "reflect": "reflect",
+    "symmetric": "symmetric",
+    "circular": "wrap",
+}
+float64 = torch.float64
+
+
+def randn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=float64)
+
+
+def picture(side=128):
+    """A smooth surface, a disk and some texture, with values in [0, 1]."""
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side, dtype=float64),) * 2, indexing="ij")
+    disk = ((x - 0.6).square() + (y - 0.4).square() < 0.04).double()
+    return 0.3 + 0.2 * x * y + 0.3 * disk + 0.05 * torch.sin(40 * x) * (y > 0.7)
+
+
+@pytest.mark.parametrize("boundary", NUMPY_PAD)
+@given(sizes=st.tuples(*[st.integers(1, 7)] * 4), seed=st.integers(0, 99))
+@settings(max_examples=15, deadline=None)
+def test_blur_is_the_convolution_of_the_padded_picture(boundary, sizes, seed):
+    """y[i] = sum_k kernel[k] padded[i - k], the origin at the kernel's centre pixel."""
+    H, W, h, w = sizes
+    kernel, x = randn(h, w, seed=seed), randn(H, W, seed=seed + 1)
+    pads = [(n - 1 - n // 2, n // 2) for n in (h, w)]
+    padded = np.pad(x.numpy(), pads, mode=NUMPY_PAD[boundary])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (h, w))
+    expected = np.einsum("ijkl,kl->ij", windows, kernel.flip(0, 1).numpy())
+    np.testing.assert_allclose(Blur(kernel, (H, W), boundary).forward(x), expected, atol=1e-12)
+
+
+def test_valid_border_keeps_only_whole_neighbourhoods():
+    kernel, x = randn(3, 4), randn(9, 10, seed=1)
+    whole = Blur(kernel, (9, 10), "zero").forward(x)
+    A = Blur(kernel, (9, 10), "valid")
+    assert A.out_shape == (7, 7)
+    torch.testing.assert_close(A.forward(x), whole[1:8, 1:8])
+    assert Blur.for_data(kernel, (7, 7)).in_shape == (9, 10)
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.6, 3.0])
+def test_gaussian_agrees_with_scipy(sigma):
+    x = randn(40, 30)
+    expected = scipy.ndimage.gaussian_filter(x.numpy(), sigma, mode="wrap", radius=math.ceil(4 * sigma))
+    np.testing.assert_allclose(Blur.gaussian(sigma, (40, 30), dtype=float64).forward(x), expected, atol=1e-12)
+
+
+@given(sigma=st.floats(0, 20), length=st.floats(0.1, 40), angle=st.floats(-360, 360), radius=st.floats(0, 12))
+@settings(max_examples=40, deadline=None)
+def test_kernels_sum_to_one_and_keep_the_centre_of_mass(sigma, length, angle, radius):
+    made = (
+        kernels.gaussian(sigma, dtype=float64),
+        kernels.motion(length, angle, dtype=float64),
+        kernels.disk(radius, dtype=float64),
+    )
+    for kernel in made:
+        assert (kernel >= 0).all()
+        assert float(kernel.sum()) == pytest.approx(1, abs=1e-12)
+        torch.testing.assert_close(kernel, kernel.flip(0, 1), atol=1e-9, rtol=0)
+    assert made[0].shape[0] // 2 >= 4 * sigma  # not truncated below 4 sigma
+
+
+def test_motion_of_odd_length_is_a_row_of_equal_weights():
+    torch.testing.assert_close(kernels.motion(15, 0, dtype=float64), torch.full((1, 15), 1 / 15, dtype=float64))
+    torch.testing.assert_close(kernels.motion(15, 90, dtype=float64), torch.full((15, 1), 1 / 15, dtype=float64))
+    up_right = kernels.motion(9, 30)
+    assert up_right[0, -1] > 0
+    assert up_right[0, 0] == 0
+
+
+def test_cache_follows_conversion_loading_and_pickling():
+    """The spectrum is computed from the kernel that the operator has now."""
+    x = randn(8, 9)
+    A, B = Blur(randn(3, 3), (8, 9)), Blur(randn(3, 3, seed=5), (8, 9))
+    before = A.forward(x)  # fills the cache
+    A.load_state_dict(B.state_dict())
+    torch.testing.assert_close(A.forward(x), B.forward(x))
+    assert not torch.allclose(A.forward(x), before)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(A)).forward(x), A.forward(x))
+    single = Blur(randn(3, 3).float(), (8, 9))
+    single.forward(x.float())
+    expected = Blur(randn(3, 3).float().double(), (8, 9)).forward(x)
+    torch.testing.assert_close(single.double().forward(x), expected, atol=1e-14, rtol=0)
+
+
+def test_gradient_flows_after_a_call_without_gradients():
+    A = Blur.gaussian(1.0, (8, 8))
+    with torch.inference_mode():
+        A.forward(torch.ones(8, 8))
+    x = torch.ones(8, 8, requires_grad=True)
+    A.forward(x).square().sum().backward()
+    torch.testing.assert_close(x.grad, 2 * A.adjoint(A.forward(x.detach())))
+
+
+def test_one_kernel_an_item_and_one_a_channel():
+    stack, x = randn(2, 3, 3, 3), randn(2, 3, 6, 7, seed=1)
+    for boundary in ("circular", "valid", "reflect"):
+        A = Blur(stack, (6, 7), boundary)
+        y = A.forward(x)
+        for b in range(2):
+            for c in range(3):
+                torch.testing.assert_close(y[b, c], Blur(stack[b, c], (6, 7), boundary).forward(x[b, c]))
+    with pytest.raises(ValueError, match="batch of 2"):
+        A.forward(x[:1])
+
+
+@pytest.mark.parametrize("boundary", ["circular", "valid", "zero", "symmetric"])
+def test_a_separable_solve_equals_a_general_one(boundary):
+    """The route of a Gaussian is exact; CG on the same blur, made not quite separable, agrees."""
+    kernel = kernels.gaussian(0.8, dtype=float64)
+    A = Blur(kernel, (20, 18), boundary)
+    B = Blur(kernel + 1e-11 * randn(*kernel.shape), (20, 18), boundary)
+    y, v = randn(*A.out_shape, seed=2), randn(20, 18, seed=3)
+    assert "exact" in A.explain()
+    if boundary != "circular":
+        assert "CG" in B.explain()
+    torch.testing.assert_close(A.tikhonov(y, 1e-2, v), B.tikhonov(y, 1e-2, v, tol=1e-10), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("rho", [1e-8, 1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, float64])
+def test_gaussian_deconvolution_obeys_its_normal_equations(rho, dtype):
+    for boundary in ("circular", "valid", "symmetric"):
+        A = Blur.gaussian(2.0, (48, 40), boundary, dtype=dtype)
+        y, v = randn(*A.out_shape).to(dtype), randn(48, 40, seed=1).to(dtype)
+        x = A.tikhonov(y, rho, v)
+        gradient = A.adjoint(A.forward(x) - y) + rho * (x - v)
+        bound = 1e-9 if dtype == float64 else 1e-5
+        assert gradient.norm() <= bound * (A.adjoint(y).norm() + rho * v.norm() + x.norm())
+
+
+def test_valid_solve_is_within_a_tenth_of_a_decibel_of_the_exact_one():
+    """At its default tolerance, from a photograph with noise."""
+    kernel = kernels.motion(7, 30, dtype=float64)
+    image = picture(48)
+    A = Blur(kernel, (48, 48), "valid")
+    y = A.forward(image) + 0.01 * randn(*A.out_shape)
+    D = A.to_dense()
+    for rho in (1e-1, 1e-3):
+        exact = torch.linalg.solve(D.T @ D + rho * torch.eye(48**2, dtype=float64), D.T @ y.flatten()).reshape(48, 48)
+        x = A.tikhonov(y, rho)
+        assert abs(psnr(x, image) - psnr(exact, image)) < 1e-3
+        fast = A.float().tikhonov(y.float(), rho)
+        A.double()
+        assert abs(psnr(fast.double(), image) - psnr(exact, image)) < 1e-2
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.01, 0.1])
+def test_noise_level_is_read_where_the_blur_left_nothing(sigma):
+    image = picture()
+    for A in (Blur.gaussian(1.6, (128, 128), dtype=float64), Blur.gaussian(4.0, (128, 128), dtype=float64)):
+        y = A.forward(image) + sigma * torch.stack([randn(128, 128, seed=s) for s in range(4)])
+        level = A.noise_level(y)
+        assert level.shape == (4,)
+        assert float(level.mean()) == pytest.approx(sigma, rel=0.1)
+
+
+def test_noise_level_is_unknown_where_every_frequency_passes():
+    image = picture()
+    A = Blur.gaussian(0.3, (128, 128), dtype=float64)
+    assert A.noise_level(A.forward(image) + 0.01 * randn(128, 128)) is None
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.01, 0.1])
+def test_start_is_as_good_as_the_best_constant_wiener_filter(sigma):
+    image = picture()
+    for A in (Blur.gaussian(1.6, (128, 128), dtype=float64), Blur.motion(9, 30, (128, 128), dtype=float64)):
+        y = A.forward(image) + sigma * randn(128, 128)
+        best = max(float(psnr(A.wiener(y, 10.0**e), image)) for e in range(-8, 1))
+        assert float(psnr(A.start(y), image)) > best - 0.3
+
+
+def test_start_scales_with_the_data_and_ignores_batch_mates():
+    A = Blur.gaussian(1.6, (32, 32), dtype=float64)
+    y = A.forward(picture(32)) + 0.01 * randn(2, 1, 32, 32)
+    torch.testing.assert_close(A.start(y)[1], A.start(y[1]), atol=1e-9, rtol=0)
+    torch.testing.assert_close(A.start(1000 * y), 1000 * A.start(y), rtol=1e-6, atol=1e-6)
+
+
+def test_varying_blur_mixes_neighbouring_kernels():
+    """An impulse spreads by the kernel of its place."""
+    nodes = torch.stack([kernels.gaussian(s, dtype=float64)[:3, :3] for s in (0.5, 0.5)]).reshape(1, 2, 3, 3)
+    nodes[0, 1] = 0
+    nodes[0, 1, 1, 1] = 1
+    A = VaryingBlur(nodes, (9, 16))
+    x = torch.zeros(9, 16, dtype=float64)
+    x[4, 8] = 1
+    share = (8.5 * 2 / 16) - 0.5
+    expected = (1 - share) * nodes[0, 0] + share * nodes[0, 1]
+    torch.testing.assert_close(A.forward(x)[3:6, 7:10], expected)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="boundary"):
+        Blur(torch.ones(3, 3), (8, 8), "mirror")
+    with pytest.raises(ValueError, match="smaller than the kernel"):
+        Blur(torch.ones(9, 9), (8, 8), "valid")
+    with pytest.raises(ValueError, match="NaN"):
+        Blur(torch.full((3, 3), math.nan), (8, 8))
+    with pytest.raises(ValueError, match="sigma"):
+        Blur.gaussian(-1.0, (8, 8))
