@@ -24,10 +24,10 @@ class NLM(Functional):
 
     ``backend`` is "numba" (CPU, when installed), "torch" (any device) or "auto".
 
-    Shapes: (..., C, H, W); ``patch`` and ``window`` are odd sides in pixels. Patches are mirrored at the border, pixels
-    outside the picture are never averaged.
+    Shapes: (..., C, H, W); ``patch`` and ``window`` are sides in pixels, an even patch reaches one farther down and
+    right than up and left. Patches are mirrored at the border, pixels outside the picture are never averaged.
     Units: ``strength`` in noise levels.
-    Raises: ValueError unless ``patch`` and ``window`` are odd and positive, ``strength`` positive and ``spread`` >= 0.
+    Raises: ValueError unless ``patch`` and ``strength`` are positive, ``window`` odd and ``spread`` >= 0.
     Source: Buades, Coll & Morel, *A Non-Local Algorithm for Image Denoising*, 2005; *Non-Local Means Denoising*, 2011
     (noise-aware distance, patchwise average); Condat, *A Simple Trick to Speed Up and Improve the Non-Local Means*,
     2010 (whole shifted images, two weights from one distance).
@@ -36,9 +36,10 @@ class NLM(Functional):
     def __init__(
         self, patch: int = 5, window: int = 13, strength: float = 0.7, *, spread: int = 1, backend: str = "auto"
     ) -> None:
-        for name, side in (("patch", patch), ("window", window)):
-            if side < 1 or side % 2 == 0:
-                raise ValueError(f"NLM: {name} must be an odd number of pixels, got {side!r}.")
+        if patch < 1:
+            raise ValueError(f"NLM: patch must be >= 1 pixel, got {patch!r}.")
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"NLM: window must be an odd number of pixels, got {window!r}.")
         if not 0 < strength < float("inf"):
             raise ValueError(f"NLM: strength must be finite and > 0, got {strength!r}.")
         if spread < 0:
@@ -46,7 +47,7 @@ class NLM(Functional):
         if backend not in ("auto", "numba", "torch"):
             raise ValueError(f"NLM: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
         self.patch, self.window, self.strength = patch, window, float(strength)
-        self.spread, self.backend = min(spread, patch // 2), backend  # a wider one would average unlike pixels
+        self.spread, self.backend = min(spread, (patch - 1) // 2), backend  # a wider one would average unlike pixels
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
@@ -54,7 +55,7 @@ class NLM(Functional):
         inverse = 1 / (self.strength**2 * variance.to(exact.dtype)).clamp_min(torch.finfo(exact.dtype).tiny)
         average = _compiled if self._use_compiled(exact) else _shifted
         shift = 2 / self.strength**2  # what noise alone makes of the exponent
-        x = average(exact, inverse, shift, self.patch // 2, self.window // 2, self.spread)
+        x = average(exact, inverse, shift, self.patch, self.window // 2, self.spread)
         return x.reshape(v.shape).to(v.dtype)
 
     def _use_compiled(self, v: Tensor) -> bool:
@@ -67,22 +68,23 @@ class NLM(Functional):
 
 
 def _shifted(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, spread: int) -> Tensor:
-    """The weighted mean over shifted copies of the whole image; ``patch``, ``window`` and ``spread`` are radii.
+    """The weighted mean over shifted copies of the whole image; ``patch`` is a side, ``window`` and ``spread`` are
+    radii.
 
     A shift and its opposite share their weights, so half of the window is visited.
     Shapes: v (B, C, H, W), inverse (B, 1, 1, 1).
     """
     height, width = v.shape[-2:]
-    padded, weights = mirrored(v, patch), _own_weight(v, spread)
-    total = weights * v
+    padded, weights = _framed(v, patch), _own_weight(v, spread)
+    total, weights = weights * v, weights.clone()
     for dy in range(min(window + 1, height)):
         for dx in range(-window if dy else 1, window + 1):
             if abs(dx) >= width:
                 continue
             rows, here, there = height - dy, max(0, -dx), max(0, dx)
             columns = width - abs(dx)
-            near = padded[..., : rows + 2 * patch, here : here + columns + 2 * patch]
-            far = padded[..., dy:, there : there + columns + 2 * patch]
+            near = padded[..., : rows + patch - 1, here : here + columns + patch - 1]
+            far = padded[..., dy:, there : there + columns + patch - 1]
             squares = (near - far).square().mean(dim=1, keepdim=True)
             distance = box_mean(box_mean(squares, patch, -1), patch, -2)
             weight = _spread(torch.exp(-(distance * inverse - shift).clamp_min(0)), spread)
@@ -102,9 +104,9 @@ def _compiled(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int,
     weights = _own_weight(v, spread)
     total = weights * v
     area = (2 * spread + 1) ** 2  # the loop adds where _spread takes means
-    scale = (inverse / (v.shape[1] * (2 * patch + 1) ** 2)).expand(v.shape[0], 1, 1, 1).flatten().tolist()
+    scale = (inverse / (v.shape[1] * patch**2)).expand(v.shape[0], 1, 1, 1).flatten().tolist()
     total, weights = (total * area).contiguous(), (weights * area).contiguous()
-    padded = mirrored(v.detach(), patch).contiguous().numpy()
+    padded = _framed(v.detach(), patch).contiguous().numpy()
     totals, denominators = total.numpy(), weights.numpy()  # views: written in place
 
     def one(index: int) -> None:
@@ -120,6 +122,12 @@ def _compiled(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int,
     return total / weights
 
 
+def _framed(v: Tensor, patch: int) -> Tensor:
+    """``v`` with what patches around its border pixels reach of its mirror image."""
+    cut = 1 - patch % 2  # an even patch reaches one pixel less up and left
+    return mirrored(v, patch // 2)[..., cut:, cut:]
+
+
 def _own_weight(v: Tensor, spread: int) -> Tensor:
     return _spread(torch.ones_like(v[:, :1]), spread)
 
@@ -128,7 +136,7 @@ def _spread(weight: Tensor, spread: int) -> Tensor:
     """Mean over neighbouring pixels, none of them beyond the border."""
     if spread == 0:
         return weight
-    return box_mean(box_mean(torch.nn.functional.pad(weight, (spread,) * 4), spread, -1), spread, -2)
+    return box_mean(box_mean(torch.nn.functional.pad(weight, (spread,) * 4), 2 * spread + 1, -1), 2 * spread + 1, -2)
 
 
 def mirrored(v: Tensor, margin: int) -> Tensor:
@@ -140,9 +148,8 @@ def mirrored(v: Tensor, margin: int) -> Tensor:
     return v
 
 
-def box_mean(x: Tensor, radius: int, axis: int) -> Tensor:
-    """Mean over ``2 radius + 1`` neighbours where all of them exist, by sums of doubling length."""
-    side = 2 * radius + 1
+def box_mean(x: Tensor, side: int, axis: int) -> Tensor:
+    """Mean over ``side`` neighbours from each pixel on, where all of them exist, by sums of doubling length."""
     length = x.shape[axis] - side + 1
     total, power, done, size = None, x, 0, 1
     while True:
@@ -150,7 +157,7 @@ def box_mean(x: Tensor, radius: int, axis: int) -> Tensor:
             part = power.narrow(axis, done, length)
             total = part if total is None else total + part
             done += size
-        if 2 * size > side:
-            return total / side if total is not None else x
+        if total is not None and done == side:
+            return total / side
         count = power.shape[axis] - size
         power, size = power.narrow(axis, 0, count) + power.narrow(axis, size, count), 2 * size

@@ -67,9 +67,9 @@ class Wavelet(Functional):
         if self.window is None:
             signal = power.mean(dim=(-2, -1), keepdim=True) - noise
         else:
-            radius = self.window // 2
+            around = mirrored(power, self.window // 2)
             excess = 1 + 4.5 / self.window  # a small window mistakes noise for signal; fitted on four pictures
-            signal = box_mean(box_mean(mirrored(power, radius), radius, -1), radius, -2) - excess * noise
+            signal = box_mean(box_mean(around, self.window, -1), self.window, -2) - excess * noise
         threshold = noise / signal.clamp_min(torch.finfo(band.dtype).tiny).sqrt()
         return band - band.clamp(-threshold, threshold)
 

@@ -88,6 +88,29 @@ def test_the_band_threshold_is_bayesshrink():
     assert Wavelet(window=None)._threshold(weak, noise).abs().max() == 0
 
 
+@given(seed=seeds)
+def test_two_levels_written_out(seed):
+    """Noise tau leaves tau / 4 in the first level's bands and tau / 16 in the second's."""
+    v, tau = ramp_and_noise((1, 1, 20, 23), seed), 0.01
+    prior = Wavelet("db2", 2)
+    margin = 4 * 2
+    index = [np.pad(np.arange(side), margin, mode="symmetric") for side in (20, 23)]
+
+    def level(x, step, noise, inner):
+        low, high = prior._split(x, step, -1)
+        coarse, rows = prior._split(low, step, -2)
+        columns, both = prior._split(high, step, -2)
+        rows, columns, both = (
+            prior._threshold(band, torch.tensor(noise, dtype=v.dtype)) for band in (rows, columns, both)
+        )
+        left, right = prior._join(inner(coarse), rows, step, -2), prior._join(columns, both, step, -2)
+        return prior._join(left, right, step, -1)
+
+    padded = v[..., index[0], :][..., index[1]]
+    x = level(padded, 1, tau / 4, lambda coarse: level(coarse, 2, tau / 16, lambda coarsest: coarsest))
+    assert (x[..., margin:-margin, margin:-margin] - prior.prox(v, tau)).abs().max() <= 1e-9
+
+
 @pytest.mark.parametrize("window", [9, None])
 def test_it_denoises_for_the_noise_level_it_is_told(window):
     clean = ramp_and_noise((1, 64, 64), sigma=0)
