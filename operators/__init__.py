@@ -9,6 +9,8 @@ from .blur import Blur
 from .decimate import Decimate
 from .demosaic import Demosaic
 from .downsample import Downsample
+from .from_callables import FromCallables
+from .gradient import Gradient
 from .identity import Identity
 from .mask import Mask
 from .matrix import Matrix
@@ -21,6 +23,8 @@ __all__ = [
     "Decimate",
     "Demosaic",
     "Downsample",
+    "FromCallables",
+    "Gradient",
     "Identity",
     "Mask",
     "Matrix",

@@ -11,7 +11,8 @@ from .cache import Cache
 from .direct import Direct
 from .hadamard import hadamard, orders, transform
 
-MOST_DARK = 256  # places without a pixel for which a matrix of that order is decomposed
+MOST_DARK = 64  # places without a pixel for which a matrix of that order is decomposed
+MOST_WORK = 1 << 25  # of places times dark places: about a second, once
 REDUNDANT = 1e-13  # of the largest eigenvalue: A^T ignores these, and 1 / rho would only amplify their rounding
 
 
@@ -86,7 +87,8 @@ class HadamardPatterns(Direct):
 
     @property
     def solves_dual(self) -> bool:
-        return not self.repeats and self.length - self.columns <= MOST_DARK
+        dark = self.length - self.columns
+        return not self.repeats and dark <= MOST_DARK and dark * self.length <= MOST_WORK
 
     @property
     def solves_primal(self) -> bool:
