@@ -124,7 +124,7 @@ def test_backends_agree(channels, sigma):
     v = noisy(clean, sigma)
     compiled, tensors = (BM3D(backend=name).prox(v, sigma**2) for name in ("numba", "torch"))
     assert rms(compiled - tensors) < 0.02 * sigma
-    assert abs(20 * math.log10(rms(compiled - clean) / rms(tensors - clean))) < 0.01
+    assert abs(20 * math.log10(rms(compiled - clean) / rms(tensors - clean))) < 0.02
 
 
 @numba_only

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float32]
 Run = Callable[[Iterable[Callable[[], None]]], None]
 
 CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
+REACH = 19  # largest displacement of a candidate
 BAND = 4 * CHUNK  # reference rows whose coefficients are held at a time
 
 
@@ -30,13 +32,13 @@ class NumbaBackend:
     """
 
     def __init__(self) -> None:
-        from . import numba_kernels
+        from . import numba_filters, numba_matching, numba_tables
 
-        _announce(numba_kernels)
-        self.kernels = numba_kernels
+        _announce(numba_matching.match)
+        self.matching, self.filters, self.tables = numba_matching, numba_filters, numba_tables
         self.threads = torch.get_num_threads()
         self.buffers: list[Floats] = []
-        self.order = _search_order(numba_kernels.REACH, numba_kernels.LANES)
+        self.order = _search_order(REACH, numba_matching.LANES)
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The ``size`` nearest blocks of every reference. Shapes: images (B, H, W), limits (B,) summed over a block."""
@@ -57,7 +59,7 @@ class NumbaBackend:
         overlap = autocorrelation(analysis).astype(np.float32).ravel()
         self._parallel(
             [
-                partial(self.kernels.sum_noise, numbers[i].numpy(), counts[i].numpy(), overlap, a, b, noise[i])
+                partial(self.matching.sum_noise, numbers[i].numpy(), counts[i].numpy(), overlap, a, b, noise[i])
                 for i in range(len(noise))
                 for a, b in _split(0, noise.shape[1], CHUNK)
             ]
@@ -79,27 +81,27 @@ class NumbaBackend:
         numbers: npt.NDArray[np.int16],
         counts: npt.NDArray[np.int16],
     ) -> Iterable[Callable[[], None]]:
-        kernels = self.kernels
+        matching = self.matching
         rows, columns = counts.shape
-        extra = 2 * kernels.MARGIN + 2
+        extra = 2 * matching.MARGIN + 2
         tile = 240  # reference columns: a pass of CHUNK rows stays within SPAN cells
         for left in range(0, columns, tile):
             across = min(tile, columns - left)
             stride = across + extra
-            padded = np.full((3 * (rows + extra + 2), 3 * stride), kernels.OUTSIDE, np.float32)
-            margin = 3 * kernels.MARGIN
+            padded = np.full((3 * (rows + extra + 2), 3 * stride), matching.OUTSIDE, np.float32)
+            margin = 3 * matching.MARGIN
             first, last = (
                 max(3 * left - margin, 0),
                 min(3 * (left + stride) - margin, image.shape[1]),
             )
             at = first - 3 * left + margin
             padded[margin : margin + image.shape[0], at : at + last - first] = image[:, first:last]
-            planes = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(1, 3, 0, 2)
-            planes = np.ascontiguousarray(planes).reshape(9, rows + extra + 2, stride)
+            phases = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(1, 3, 0, 2)
+            planes = np.ascontiguousarray(phases).reshape(9, rows + extra + 2, stride)
             for top in range(0, rows, CHUNK):
                 bottom = min(top + CHUNK, rows)
                 yield partial(
-                    kernels.match,
+                    matching.match,
                     planes,
                     self.order,
                     top,
@@ -156,7 +158,7 @@ class NumbaBackend:
         run: Run,
     ) -> None:
         """Filter one channel in bands: what a band adds to rows of the next is carried over."""
-        kernels, reach = self.kernels, self.kernels.REACH
+        reach = REACH
         analysis, inverse, window = matrices
         height, width = noisy.shape
         down, across = height - 7, width - 7
@@ -169,7 +171,7 @@ class NumbaBackend:
         denominator = np.zeros_like(estimate)
         estimate[:] = 0
         start = 0
-        group = kernels.hard_threshold if pilot is None else kernels.wiener
+        group: Callable[..., None] = self.filters.hard_threshold if pilot is None else self.filters.wiener
         for top in range(0, references, BAND):
             bottom = min(top + BAND, references)
             origin = 3 * top - reach
@@ -180,7 +182,7 @@ class NumbaBackend:
             first, last = max(origin, 0), min(3 * (bottom - 1) + reach + 1, down)
             run(
                 [
-                    partial(kernels.tabulate, image, analysis, a, b, origin, table)
+                    partial(self.tables.tabulate, image, analysis, a, b, origin, table)
                     for image, table in zip(images, tables, strict=True)
                     for a, b in _split(first, last, 3 * CHUNK)
                 ]
@@ -208,7 +210,7 @@ class NumbaBackend:
             run(
                 [
                     partial(
-                        kernels.aggregate,
+                        self.tables.aggregate,
                         total,
                         weights,
                         inverse,
@@ -229,7 +231,7 @@ class NumbaBackend:
         self.buffers += [*tables, total]
 
     def _buffer(self, size: int) -> Floats:
-        """An uninitialised array: fresh pages cost a tenth of the run time, so buffers are kept for the next channel."""
+        """An uninitialised array; kept for the next channel, since fresh pages cost a tenth of the run time."""
         while self.buffers:
             buffer = self.buffers.pop()  # threads share the list; pop and += are atomic
             if len(buffer) == size:
@@ -261,10 +263,8 @@ def _search_order(reach: int, lanes: int) -> npt.NDArray[np.int32]:
     return np.array(sorted(passes, key=lambda p: p[0] ** 2 + (p[1] + 3 * lanes // 2) ** 2), np.int32)
 
 
-def _announce(kernels: Any) -> None:
+def _announce(kernel: Any) -> None:
     """Say once that the kernels are about to be compiled, when no earlier run left them in Numba's cache."""
-    from pathlib import Path
-
-    if kernels.match.signatures or any(Path(kernels.match.stats.cache_path).glob("numba_kernels.match-*.nbi")):
+    if kernel.signatures or any(Path(kernel.stats.cache_path).glob("numba_matching.match-*.nbi")):
         return
     logging.getLogger("pnp").info("BM3D: compiling its kernels (about ten seconds, once; Numba keeps them on disk).")

@@ -30,22 +30,22 @@ class BM3D(Functional):
     coefficients of 8 x 8 bior1.5 blocks and Haar along the stack; stage two is an empirical Wiener filter (DCT) steered
     by the first. No function has this prox, so it comes without value and without a promise of convergence.
 
-    Profiles: ``"fast"`` stage one alone, ``"normal"`` both stages, ``"high"`` a second Wiener pass steered by the first.
+    Profiles: ``"fast"`` stage one alone, ``"normal"`` both, ``"high"`` a second Wiener pass steered by the first.
     Backends: ``"numba"`` compiled, CPU; ``"torch"`` on any device; ``"reference"`` the authors' ``bm3d`` package (grey
     and colour, for comparison; its licence allows non-commercial use only). ``"auto"`` is numba on the CPU where it is
     installed, else torch.
     A ``fresh`` copy keeps the block matches between calls: ``rematch_every`` = n matches anew in every n-th call;
-    ``"auto"`` does so for an image that moved by more than half its noise level since it was matched, or whose noise
-    level changed by a factor of two.
+    ``"auto"`` does so for an image that moved by more than a tenth of its noise level since it was matched, or whose
+    noise level changed by more than a half.
     ``memory`` bounds, in bytes, the coefficient tables of the torch backend; larger pictures go through in bands.
 
-    Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any other
-    number by the principal components of the image; blocks are matched on the first of the resulting channels.
+    Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any
+    other number by the principal components of the image; blocks are matched on the first of the resulting channels.
     Units: computed in float32 whatever the type of the image; noise below 1e-6 of the image's range is left alone.
     Raises: ValueError for an unknown profile or backend, an invalid ``rematch_every`` or ``memory``, and a noise level
     that varies inside an image (white noise of one level is assumed).
-    Source: Dabov, Foi, Katkovnik & Egiazarian, *Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering*,
-    2007; *Color Image Denoising via Sparse 3-D Collaborative Filtering with Grouping Constraint in
+    Source: Dabov, Foi, Katkovnik & Egiazarian, *Image Denoising by Sparse 3-D Transform-Domain Collaborative
+    Filtering*, 2007; *Color Image Denoising via Sparse 3-D Collaborative Filtering with Grouping Constraint in
     Luminance-Chrominance Space*, 2007; Makinen, Azzari & Foi, *Collaborative Filtering of Correlated Noise*, 2020, for
     the noise of overlapping blocks.
     """
@@ -162,7 +162,8 @@ def decorrelation(images: Tensor) -> Tensor:
         return torch.from_numpy(cosine(channels)).to(images).expand(batch, channels, channels)
     pixels = images.flatten(2).double()
     pixels = pixels - pixels.mean(dim=2, keepdim=True)
-    return torch.linalg.eigh(pixels @ pixels.mT)[1].flip(-1).mT.to(images)
+    components: Tensor = torch.linalg.eigh(pixels @ pixels.mT)[1]
+    return components.flip(-1).mT.to(images)
 
 
 def continued(images: Tensor) -> Tensor:

@@ -20,18 +20,18 @@ class Settings:
     """
 
     stages: int = 2
-    threshold: float = 2.7
+    threshold: float = 2.95
     hard_group: int = 16
     wiener_group: int = 32
     hard_limit: float = 3000 / 255**2
     wiener_limit: float = 400 / 255**2
-    wiener_noise: float = 1.0
+    wiener_noise: float = 0.6
 
 
 PROFILES = {
     "fast": Settings(stages=1),
     "normal": Settings(),
-    "high": Settings(hard_group=32),
+    "high": Settings(stages=3),
 }
 
 
@@ -41,7 +41,7 @@ class Groups:
 
     ``noise`` is the variance of the 64 coefficients of the group's sum for unit noise: more than the group's size where
     its blocks overlap.
-    Shapes: ``numbers`` (B, rows, columns, size) int16, of which the first ``counts`` (B, rows, columns) int16 are valid;
+    Shapes: ``numbers`` (B, rows, columns, size) int16, the first ``counts`` (B, rows, columns) int16 of them valid;
     ``noise`` (B, rows, columns, 64) float32.
     """
 

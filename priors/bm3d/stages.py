@@ -16,7 +16,7 @@ class Backend(Protocol):
     """How the steps are computed: block matching and the two collaborative filters, on (B, C, H, W) float32 batches."""
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """Numbers and counts (see Groups) of the ``size`` nearest blocks within ``limits`` (B,), a sum over the block."""
+        """Numbers and counts (see Groups) of the ``size`` nearest blocks, at most ``limits`` (B,) away."""
 
     def noise(self, numbers: Tensor, counts: Tensor, analysis: Matrix) -> Tensor:
         """The variance of each group's sum (see Groups)."""
@@ -25,13 +25,14 @@ class Backend(Protocol):
         """Collaborative hard thresholding at ``thresholds`` (B,)."""
 
     def wiener(self, noisy: Tensor, pilot: Tensor, groups: Groups, variances: Tensor) -> Tensor:
-        """Collaborative Wiener filter for noise of ``variances`` (B,) with ``pilot`` as the model of the clean image."""
+        """Collaborative Wiener filter for noise of ``variances`` (B,); ``pilot`` models the clean image."""
 
 
 def denoise(
     noisy: Tensor, sigma: Tensor, settings: Settings, backend: Backend, memory: Memory, stale: Tensor | None
 ) -> Tensor:
-    """Both stages (or the first alone): the basic estimate by hard thresholding, then the Wiener filter it steers.
+    """The stages: the basic estimate by hard thresholding, then the Wiener filter it steers,
+    and where there are more stages the filter steered by its own result.
 
     Blocks are matched on the first channel, for the images ``stale`` (None: all); the others keep their groups in
     ``memory``.
@@ -45,9 +46,10 @@ def denoise(
     if settings.stages == 1:
         return pilot
     limits = 64 * settings.wiener_limit * (contrast + 4 * sigma).square()
-    groups = _grouped(memory.wiener, pilot[:, 0], limits, settings.wiener_group, cosine(), backend, stale)
-    memory.wiener = groups
-    return backend.wiener(noisy, pilot, groups, settings.wiener_noise * sigma.square())
+    memory.wiener = _grouped(memory.wiener, pilot[:, 0], limits, settings.wiener_group, cosine(), backend, stale)
+    for _ in range(settings.stages - 1):
+        pilot = backend.wiener(noisy, pilot, memory.wiener, settings.wiener_noise * sigma.square())
+    return pilot
 
 
 def _grouped(

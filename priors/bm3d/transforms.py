@@ -32,13 +32,13 @@ def biorthogonal() -> Matrix:
             step[length // 2 + i, 2 * i : 2 * i + 2] = -math.sqrt(0.5), math.sqrt(0.5)
         matrix[:length] = step @ matrix[:length]
         length //= 2
-    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+    return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
 
 
 def cosine(length: int = BLOCK) -> Matrix:
     """Orthonormal DCT-II, (length, length), the mean first."""
     k, i = np.arange(length)[:, None], np.arange(length)
-    matrix = math.sqrt(2 / length) * np.cos(math.pi / length * (i + 0.5) * k)
+    matrix = np.asarray(math.sqrt(2 / length) * np.cos(math.pi / length * (i + 0.5) * k))
     matrix[0] = math.sqrt(1 / length)
     return matrix
 
