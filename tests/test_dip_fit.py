@@ -510,6 +510,18 @@ def test_theory_predicts_the_fitting_rates():
     rates = fitting_rates(y, channels=512, width=1.0, steps=40, records=6)
     assert (rates.predicted - rates.measured).abs().max() < 0.05
     assert (rates.measured[3].diff() > 0).all()
+    assert torch.allclose(rates.measured_distance, rates.predicted_distance, rtol=0.05)
+
+
+def test_noise_takes_the_weights_far():
+    """To fit noise the coefficients travel farther than for a smooth image of equal energy."""
+    smooth = (picture(16)[0] - picture(16).mean()).double()
+    white = torch.randn(16, 16, generator=generator(), dtype=torch.float64)
+    travelled = []
+    for target in (smooth, white):
+        scaled = 0.8 * target / target.square().sum().sqrt()
+        travelled.append(fitting_rates(scaled, channels=128, steps=300, records=3).measured_distance[-1])
+    assert travelled[1] > 1.3 * travelled[0]
 
 
 # ---------------------------------------------------------------------- users' own networks, errors

@@ -47,7 +47,7 @@ class DeepImagePrior(Functional):
     ``average`` the factor of the running mean of the outputs, ``bounds`` the range of the output ("auto": that of the
     first image; None: a linear output). ``steps`` are Adam steps of a proximal map: the first, and each later one.
     ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
-    [0, 1]) and ``weight_decay`` (AdamW's) are off: none of them helps (Anderson). ``residual`` gives back, locally,
+    [0, 1]) and ``weight_decay`` (AdamW's) are off: Anderson found that none helps. ``residual`` gives back, locally,
     what of ``v - f`` exceeds the noise. ``deterministic`` repeats bit for bit on a GPU too.
 
     Shapes: images (..., C, H, W) of any size and number of channels. Each image of a batch has its own network, drawn

@@ -8,23 +8,28 @@ import torch
 from torch import Tensor
 
 from .layers import initialise
-from .trajectory import BANDS, rings
+from .trajectory import BANDS, multiplicity, rings
 from .two_layer import TwoLayer
 
 STABLE = 0.5  # of the largest step size 1 / sigma_1^2 that the theory allows
+TINY = 1e-12  # rounding may leave the smallest eigenvalues at or below zero
 
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Share of the target's energy still missing, per frequency band and recorded step.
+    """Share of the target's energy still missing per frequency band, and the distance travelled, at recorded steps.
 
-    ``predicted`` is ``sum_i (1 - eta sigma_i^2)^(2t) y_i^2 / sum_i y_i^2`` over the modes i of a band.
-    Shapes: (steps, bands).
+    ``predicted`` is ``sum_i (1 - eta sigma_i^2)^(2t) y_i^2 / sum_i y_i^2`` over the modes i of a band; the square of
+    ``predicted_distance``, of the coefficients from their start, is
+    ``sum_i (1 - (1 - eta sigma_i^2)^t)^2 y_i^2 / sigma_i^2`` over all modes: what lies in modes of small ``sigma_i``, as noise does, takes the weights far.
+    Shapes: shares (steps, bands), distances (steps,).
     """
 
     steps: Tensor
     predicted: Tensor
     measured: Tensor
+    predicted_distance: Tensor
+    measured_distance: Tensor
 
 
 def fitting_rates(
@@ -58,7 +63,11 @@ def fitting_rates(
     predicted = torch.stack(
         [_shares((1 - rate * spectrum).abs() ** (2 * t) * energy, energy, shape, bands) for t in looks]
     )
+    modes = multiplicity(shape[1], energy) * energy / target.numel()
+    travelled = [((1 - (1 - rate * spectrum) ** t) ** 2 / spectrum.clamp_min(TINY) * modes).sum().sqrt() for t in looks]
+    start = network.coefficients.detach().clone()
     measured: list[Tensor] = []
+    distances: list[Tensor] = []
     nothing = torch.zeros((), dtype=target.dtype)
     for step in range(1, looks[-1] + 1):
         network.zero_grad()
@@ -72,7 +81,8 @@ def fitting_rates(
             if step in looks:
                 left = torch.fft.rfft2(network(nothing)[0, 0] - target).abs().square()
                 measured.append(_shares(left, energy, shape, bands))
-    return Rates(torch.tensor(looks), predicted, torch.stack(measured))
+                distances.append((network.coefficients - start).square().sum().sqrt())
+    return Rates(torch.tensor(looks), predicted, torch.stack(measured), torch.stack(travelled), torch.stack(distances))
 
 
 def _shares(left: Tensor, energy: Tensor, shape: tuple[int, int], bands: int) -> Tensor:

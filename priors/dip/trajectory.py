@@ -48,14 +48,20 @@ def band_error(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
     return _per_ring(error, x, bands) / _per_ring(size, x, bands)
 
 
+def multiplicity(width: int, like: Tensor) -> Tensor:
+    """How many modes of ``fft2`` a column of ``rfft2`` stands for. Shapes: (width // 2 + 1,)."""
+    twice = torch.full((width // 2 + 1,), 2.0, dtype=like.dtype, device=like.device)
+    twice[0] = 1
+    if width % 2 == 0:
+        twice[-1] = 1
+    return twice
+
+
 def _per_ring(values: Tensor, x: Tensor, bands: int) -> Tensor:
     """Sum over the modes of each ring, a mode of ``rfft2`` counted as often as it stands for one of ``fft2``."""
     height, width = x.shape[-2:]
     index = rings((height, width), bands, device=x.device)
-    twice = torch.full((values.shape[-1],), 2.0, dtype=values.dtype, device=x.device)
-    twice[0] = 1
-    if width % 2 == 0:
-        twice[-1] = 1
+    twice = multiplicity(width, values)
     total = torch.zeros(bands + 1, dtype=values.dtype, device=x.device)
     return total.index_add(0, index.flatten(), (values * twice).flatten())[:bands]
 
