@@ -19,9 +19,9 @@ TINY = 1e-12  # rounding may leave the smallest eigenvalues at or below zero
 class Rates:
     """Share of the target's energy still missing per frequency band, and the distance travelled, at recorded steps.
 
-    ``predicted`` is ``sum_i (1 - eta sigma_i^2)^(2t) y_i^2 / sum_i y_i^2`` over the modes i of a band; the square of
-    ``predicted_distance``, of the coefficients from their start, is
-    ``sum_i (1 - (1 - eta sigma_i^2)^t)^2 y_i^2 / sigma_i^2`` over all modes: what lies in modes of small ``sigma_i``, as noise does, takes the weights far.
+    ``predicted`` is ``sum_i (1 - eta sigma_i^2)^(2t) y_i^2 / sum_i y_i^2`` over the modes i of a band. The square of
+    ``predicted_distance``, of the coefficients from their start, is ``sum_i (1 - (1 - eta sigma_i^2)^t)^2 y_i^2 /
+    sigma_i^2`` over all modes: what lies in modes of small ``sigma_i``, as noise does, takes the weights far.
     Shapes: shares (steps, bands), distances (steps,).
     """
 
