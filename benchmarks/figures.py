@@ -58,7 +58,7 @@ def lines(
     return buffer.getvalue()
 
 
-def contact_sheet(rows: Sequence[tuple[str, Sequence[tuple[str, Image]]]], path: Path, *, inch: float = 1.65) -> None:
+def contact_sheet(rows: Sequence[tuple[str, Sequence[tuple[str, Image]]]], path: Path, *, inch: float = 1.45) -> None:
     """Rows of named pictures as one PNG."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -77,4 +77,13 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[tuple[str, Image]]]], path:
         figure.subplots_adjust(left=0.035, right=0.998, top=0.965, bottom=0.005, wspace=0.03, hspace=0.17)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
-    write(path, buffer.getvalue())
+    write(path, _small(buffer.getvalue()))
+
+
+def _small(png: bytes) -> bytes:
+    """The same picture with a palette of 256 colours: a third of the bytes, for a README."""
+    from PIL import Image as Pillow
+
+    buffer = io.BytesIO()
+    Pillow.open(io.BytesIO(png)).convert("RGB").quantize(256).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
