@@ -9,6 +9,7 @@ from .blur import Blur
 from .decimate import Decimate
 from .demosaic import Demosaic
 from .downsample import Downsample
+from .fourier import Fourier
 from .from_callables import FromCallables
 from .gradient import Gradient
 from .identity import Identity
@@ -23,6 +24,7 @@ __all__ = [
     "Decimate",
     "Demosaic",
     "Downsample",
+    "Fourier",
     "FromCallables",
     "Gradient",
     "Identity",

@@ -45,7 +45,9 @@ class Gradient(LinearOperator):
         for axis in self._axes():  # on the even extension the Neumann Laplacian is the periodic one
             mirrored = torch.cat([mirrored, mirrored.flip(axis)], dim=axis)
         x = _filter(mirrored, 1 / (self._eigenvalues(b, mirrored=True) + rho), self.ndim)
-        return x[(..., *(slice(0, n) for n in self.in_shape))]
+        for axis, n in zip(self._axes(), self.in_shape, strict=True):
+            x = x.narrow(axis, 0, n)
+        return x
 
     def norm(self) -> float:
         """The largest singular value, from the eigenvalues ``2 - 2 cos`` of the second difference along each axis."""
@@ -90,4 +92,5 @@ class Gradient(LinearOperator):
 
 def _filter(x: Tensor, gain: Tensor, ndim: int) -> Tensor:
     axes = tuple(range(-ndim, 0))
-    return torch.fft.irfftn(gain * torch.fft.rfftn(x, dim=axes), s=x.shape[-ndim:], dim=axes)
+    filtered: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(x, dim=axes), s=x.shape[-ndim:], dim=axes)
+    return filtered

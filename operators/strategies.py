@@ -18,6 +18,7 @@ from .blur import Blur
 from .decimate import Decimate
 from .demosaic import Demosaic
 from .downsample import Downsample
+from .fourier import Fourier
 from .gradient import Gradient
 from .identity import Identity
 from .mask import Mask
@@ -99,6 +100,12 @@ def folded(draw: Draw, shape: Shape, dtype: torch.dtype) -> Downsample:
     return Downsample((factor * shape[0], factor * shape[1]), factor, kernel(draw, dtype))
 
 
+def coils(draw: Draw, shape: Shape, dtype: torch.dtype, real: bool) -> Fourier:
+    """Up to three coils of random maps."""
+    maps = torch.view_as_complex(random(draw, (some(draw, 3), *shape, 2), dtype))
+    return Fourier(shape, weights(draw, shape, dtype), real=real, sensitivities=maps)
+
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("Identity", lambda draw, shape, dtype: Identity(shape)),
     Entry("Blur circular", lambda draw, shape, dtype: blur(draw, shape, dtype, "circular")),
@@ -132,6 +139,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("SinglePixel binary", lambda draw, shape, dtype: pixels(draw, shape, dtype, "binary")),
     Entry("Matrix", lambda draw, shape, dtype: Matrix(matrix(draw, shape, dtype), shape)),
     Entry("PylopsOperator", from_pylops),
+    Entry("Fourier", lambda draw, shape, dtype: Fourier(shape, weights(draw, shape, dtype))),
+    Entry("Fourier of real images", lambda draw, shape, dtype: Fourier(shape, weights(draw, shape, dtype), real=True)),
+    Entry("Fourier of a volume", lambda draw, shape, dtype: Fourier.radial((3, *shape), some(draw, 5), dtype=dtype)),
+    Entry("Fourier with coils", lambda draw, shape, dtype: coils(draw, shape, dtype, False)),
+    Entry("Fourier of real images with coils", lambda draw, shape, dtype: coils(draw, shape, dtype, True)),
     Entry("Gradient Neumann", lambda draw, shape, dtype: Gradient(shape)),
     Entry("Gradient periodic", lambda draw, shape, dtype: Gradient(shape, boundary="periodic")),
     Entry("Gradient of a volume", lambda draw, shape, dtype: Gradient((draw(st.integers(1, 4)), *shape))),

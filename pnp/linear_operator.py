@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .circulant import divide
 from .conjugate_gradient import Solution, conjugate_gradient, inner
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ class LinearOperator(torch.nn.Module):
         """The side whose Gram matrix can have full rank, unless only the other one has a closed form."""
         if self.solves_dual != self.solves_primal:
             return self.solves_dual
-        return self.rows <= self.columns
+        return self.rows * (1 + self.complex_out) <= self.columns * (1 + self.complex_in)  # counted as real numbers
 
     def _tikhonov(
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
@@ -450,17 +451,13 @@ class LinearOperator(torch.nn.Module):
         h = self.spectrum()
         if h is None:
             raise NotImplementedError(f"{self!r} states no fact that gives its solve a closed form.")
-        axes = tuple(range(-self.ndim, 0))
-        gain = 1 / (h.abs().square() + rho)
-        quotient: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(r, dim=axes), s=r.shape[-self.ndim :], dim=axes)
-        return quotient
+        return divide(r, h.abs().square() + rho, self.ndim)
 
     def _divide_circulant(self, b: Tensor, rho: float | Tensor) -> Tensor:
         power = self.circulant()
         if not isinstance(power, Tensor) or b.is_complex():  # a constant changes nothing
             return b
-        axes = tuple(range(-self.ndim, 0))
-        return torch.fft.irfftn(torch.fft.rfftn(b, dim=axes) / (power + rho), s=b.shape[-self.ndim :], dim=axes)
+        return divide(b, power + rho, self.ndim)
 
     def _lanczos_norm(self, steps: int = 300, tol: float = 1e-6) -> float:
         generator = torch.Generator().manual_seed(0)

@@ -56,10 +56,10 @@ class Probe:
             return True
         x, y = self.image(), self.data()
         Ax, Ahy = self.operator.forward(x), self.operator.adjoint(y)
-        if float((self.operator.forward(-x) + Ax).norm()) > 1e3 * self.tol * float(Ax.norm()):
+        if float((self.operator.forward(-x) + Ax).norm()) > 10 * self.tol * float(Ax.norm()):
             return False
         gap = ((Ax.conj() * y).sum() - (x.conj() * Ahy).sum()).real.abs()
-        return float(gap) <= 1e3 * self.tol * float(Ax.norm() * y.norm() + x.norm() * Ahy.norm())
+        return float(gap) <= 10 * self.tol * float(Ax.norm() * y.norm() + x.norm() * Ahy.norm())
 
     def image(self, k: int = 0) -> Tensor:
         """The ``k``-th random image, of the field that the operator's images are from."""
