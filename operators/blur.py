@@ -10,10 +10,11 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 
 from . import kernels
-from .bordered_blur import BOUNDARIES, BorderedBlur, border_matrix
+from .bordered_blur import BOUNDARIES, BorderedBlur
 from .circular_blur import CircularBlur
 from .delegate import Delegate
-from .kronecker import LONGEST, Kronecker
+from .kronecker import LONGEST
+from .separable_blur import SeparableBlur
 
 
 class Blur(Delegate):
@@ -114,8 +115,7 @@ def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) ->
     profiles = kernels.separate(kernel) if kernel.ndim == ndim and max(shape[-ndim:]) <= LONGEST else None
     if profiles is None:
         return BorderedBlur(kernel, shape, boundary, ndim=ndim)
-    matrices = [border_matrix(profile, n, boundary) for profile, n in zip(profiles, shape[-ndim:], strict=True)]
-    return Kronecker([matrix.to(kernel) for matrix in matrices], lead=shape[:-ndim])
+    return SeparableBlur([profile.to(kernel) for profile in profiles], shape, boundary)
 
 
 def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:

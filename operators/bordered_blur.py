@@ -40,6 +40,7 @@ def border_matrix(profile: Tensor, n: int, boundary: str) -> Tensor:
     m = len(index) - size + 1
     rows = torch.arange(m)[:, None].expand(m, size)
     taps = index[torch.arange(m)[:, None] + torch.arange(size)]
+    rows, taps = rows.to(profile.device), taps.to(profile.device)
     matrix = profile.new_zeros(m, n + 1)  # the last column collects what falls on zeros
     matrix.index_put_((rows, torch.where(taps < 0, n, taps)), profile.flip(0).expand(m, size), accumulate=True)
     return matrix[:, :n].contiguous()
@@ -58,8 +59,7 @@ class BorderedBlur(FewDigits):
         sizes, grid = kernel.shape[-ndim:], shape[-ndim:]
         out = tuple(n - size + 1 for n, size in zip(grid, sizes, strict=True)) if boundary == "valid" else grid
         super().__init__(shape, (*shape[:-ndim], *out), ndim=ndim)
-        self.register_buffer("kernel", kernel)
-        self.kernel: Tensor
+        self._keep(kernel)
         self.boundary, self.sizes, self.axes = boundary, tuple(sizes), tuple(range(-ndim, 0))
         for axis, (n, size) in enumerate(zip(grid, sizes, strict=True)):
             index = border_index(n, size - 1 - size // 2, size // 2, boundary)
@@ -67,6 +67,12 @@ class BorderedBlur(FewDigits):
         self.padded = tuple(_fast(n + size - 1) for n, size in zip(out, sizes, strict=True))
         self._transfer: Cache[Tensor] = Cache()
         self._power: Cache[Tensor] = Cache()
+
+    def _keep(self, kernel: Tensor) -> None:
+        self.register_buffer("kernel", kernel)
+
+    def _point_spread(self) -> Tensor:
+        return self.get_buffer("kernel")
 
     def _forward(self, x: Tensor) -> Tensor:
         return self._filter(self._spectrum(), self._pad(x))[self._crop()]
@@ -79,7 +85,7 @@ class BorderedBlur(FewDigits):
     def circulant(self) -> Tensor:
         grid = self.in_shape[-self.ndim :]
         return self._power.get(
-            [self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes).abs().square()
+            self._tensors(), lambda: torch.fft.rfftn(wrap(self._point_spread(), grid), dim=self.axes).abs().square()
         )
 
     def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
@@ -93,7 +99,9 @@ class BorderedBlur(FewDigits):
         return self._precondition_dual(b, rho) if self.boundary == "zero" else b
 
     def _spectrum(self) -> Tensor:
-        return self._transfer.get([self.kernel], lambda: torch.fft.rfftn(self.kernel, s=self.padded, dim=self.axes))
+        return self._transfer.get(
+            self._tensors(), lambda: torch.fft.rfftn(self._point_spread(), s=self.padded, dim=self.axes)
+        )
 
     def _filter(self, gain: Tensor, z: Tensor) -> Tensor:
         result: Tensor = torch.fft.irfftn(

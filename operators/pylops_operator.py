@@ -55,7 +55,7 @@ class _ThroughNumpy(torch.autograd.Function):
     ) -> Tensor:
         ctx.maps = there, back
         ctx.size = x.shape[-1]
-        items = x.detach().reshape(-1, x.shape[-1]).cpu().numpy()
+        items = x.detach().reshape(-1, x.shape[-1]).cpu().resolve_conj().resolve_neg().numpy()
         results = [np.ascontiguousarray(there(item)) for item in items]
         if len(results) == 1:
             result = torch.from_numpy(results[0])

@@ -88,3 +88,9 @@ def test_a_tall_pylops_operator_is_solved_by_conjugate_gradients(rho):
 def test_shapes_must_match():
     with pytest.raises(ValueError, match="shape"):
         PylopsOperator(second_derivative(), (6, 8), (6, 7))
+
+
+def test_lazily_conjugated_tensors_are_resolved():
+    A = PylopsOperator(second_derivative(), (6, 7), (6, 7))
+    z = torch.complex(randn(6, 7), randn(6, 7, seed=1))
+    torch.testing.assert_close(A.forward(z.conj()), A.forward(z).conj())
