@@ -14,13 +14,12 @@ from .functional import Functional
 from .images import ArrayLike
 from .linear_operator import LinearOperator
 from .result import Result
-from .run import Callback, Run, rms
+from .run import Callback, Run
 from .solver import Solver
 from .terms import Same, Terms
 
 SHARE = 0.1  # of the largest value of the first image: where s starts unless given
-BALANCE = 1.5  # ratio of the residuals that moves the step, and
-ADAPTIVITY, DECAY = 0.5, 0.95  # by how much at first, and how that fades (Goldstein et al., sec. 4.1)
+FIRST_BALANCE = 10  # iterations before the step moves, again after twice as many, and so on
 BOUND, EXPLICIT_BOUND = 0.98, 0.49  # of ||K||^2 after scaling; 1 and 1/2 are the limits of theory, norms are estimates
 
 
@@ -31,8 +30,9 @@ class PDHG(Solver):
     For several convex terms, each behind an operator: an iteration applies every ``K_i`` and its adjoint once and takes
     one prox of every term; it solves no linear system. The primal step is ``s^2``, the dual step of each of ``m`` terms
     ``1 / (m s^2 ||K_i||^2)``. ``s`` sets the pace, not the answer, and is a tenth of the largest value of the first
-    image unless given; ``balanced`` moves it, less and less, so that the two residuals stay within a factor of 1.5.
-    ``explicit`` takes a smooth ``f`` by its gradient instead of its prox, with ``s^2`` at most ``1/L``.
+    image unless given; ``balanced`` moves it after 10, 20, 40 ... iterations towards ``s^2 = ||x - x0|| / ||p||``, the
+    ratio of the ways that primal and dual variable have come, which would have been best from the start. ``explicit``
+    takes a smooth ``f`` by its gradient instead of its prox, with ``s^2`` at most ``1/L``.
 
     With ``K`` scaled to norm 1 and ``u`` the dual variable times ``s^2``, the residuals are
     ``P = (x_old - x) - K^H (u_old - u)`` and ``D = (u_old - u) - K (x_old - x)``: ``P / s^2`` is a subgradient of the
@@ -42,7 +42,8 @@ class PDHG(Solver):
 
     Source: Chambolle & Pock, *A First-Order Primal-Dual Algorithm for Convex Problems*, 2011, alg. 1; Condat, *A
     Primal-Dual Splitting Method for Convex Optimization Involving Lipschitzian, Proximable and Linear Composite Terms*,
-    2013, alg. 3.1; Goldstein et al., *Adaptive Primal-Dual Hybrid Gradient Methods for Saddle-Point Problems*, 2013.
+    2013, alg. 3.1; Applegate et al., *Practical Large-Scale Linear Programming using Primal-Dual Hybrid Gradient*,
+    2021, sec. 3.3 (the ratio).
     """
 
     s: float | None = None
@@ -97,10 +98,10 @@ class PDHG(Solver):
         pairs = run.g if isinstance(run.g, Terms) else Terms([(run.g, Same(run.start.shape[1:]))], bound=self._bound)
         run.g = K = pairs.on(run.start)
         s, limit = self._steps(run)
-        x, u, s, s_old, limit, agility = run.begin(
-            x=run.start, u=torch.zeros_like(K.forward(run.start)), s=s, s_old=s, limit=limit, agility=ADAPTIVITY + 0 * s
+        x, u, s, s_old, limit = run.begin(
+            x=run.start, u=torch.zeros_like(K.forward(run.start)), s=s, s_old=s, limit=limit
         )
-        for _ in run.iterations():
+        for iteration in run.iterations():
             u = u * ((s / s_old) ** 2).reshape(-1, 1)  # the dual variable is u / s^2, and keeps its value
             back = K.adjoint(u)
             x, x_old = run.gradient_step(x, s) - back if self.explicit else run.data_step(x - back, s), x
@@ -109,10 +110,8 @@ class PDHG(Solver):
 
             primal = (x_old - x) - K.adjoint(u_old - u)
             dual = (u_old - u) - K.forward(x_old - x)
-            s_next, agility = self._balance(s, rms(primal), rms(dual), agility, limit)
-            x, u, s, s_old, limit, agility = run.finish(
-                x, primal, dual, s, x=x, u=u, s=s_next, s_old=s, limit=limit, agility=agility
-            )
+            s_next = self._balance(s, x - run.still_running(run.start), u, limit, iteration)
+            x, u, s, s_old, limit = run.finish(x, primal, dual, s, x=x, u=u, s=s_next, s_old=s, limit=limit)
 
     @property
     def _bound(self) -> float:
@@ -132,13 +131,12 @@ class PDHG(Solver):
                 )
         return torch.minimum(s, limit), limit
 
-    def _balance(
-        self, s: Tensor, primal: Tensor, dual: Tensor, agility: Tensor, limit: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        if not self.balanced:
-            return s, agility
-        shape = (-1, *(1,) * (s.ndim - 1))
-        larger, smaller = (primal > BALANCE * dual).reshape(shape), (dual > BALANCE * primal).reshape(shape)
-        root = (1 - agility).sqrt()
-        s = torch.where(larger, torch.minimum(s / root, limit), torch.where(smaller, s * root, s))
-        return s, torch.where(larger | smaller, DECAY * agility, agility)
+    def _balance(self, s: Tensor, moved: Tensor, u: Tensor, limit: Tensor, iteration: int) -> Tensor:
+        """``s`` moved half the way, on a logarithmic scale, to where both variables have come equally far."""
+        periods, rest = divmod(iteration, FIRST_BALANCE)
+        if not self.balanced or rest or periods & (periods - 1) or iteration > self.iterations // 2:
+            return s
+        primal, dual = moved.flatten(1).norm(dim=1), u.flatten(1).norm(dim=1)
+        known = (primal > 0) & (dual > 0)
+        ratio = torch.where(known, primal, 1) / torch.where(known, dual, 1)  # of ||x - x0|| to s^2 ||p||
+        return torch.minimum(s * ratio.reshape(-1, *(1,) * (s.ndim - 1)) ** 0.25, limit)

@@ -31,7 +31,7 @@ SOLVERS = {
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 99), weight=st.sampled_from([5.0, 50.0]))
 def test_the_minimiser_of_a_quadratic_problem(name, seed, weight):
     A, f, y = problem(seed, batch=2)
@@ -52,9 +52,9 @@ def test_the_same_minimiser_as_admm(term):
         "huber": Huber(A, y, 0.03, tol=1e-6),
         "poisson": Poisson(A, counts, 20.0, 50.0, tol=1e-6),
     }[term]
-    g = TV(20.0, gap=1e-7)
-    fast = FISTA(max_iter=3000, tol=1e-6).solve(f, g, progress=False).x
-    split = ADMM(s=0.05, balanced=True, max_iter=1000, tol=1e-6).solve(f, g, progress=False).x
+    g = TV(20.0, gap=1e-6)
+    fast = FISTA(max_iter=1500, tol=1e-5).solve(f, g, progress=False).x
+    split = ADMM(s=0.05, balanced=True, max_iter=300, tol=1e-5).solve(f, g, progress=False).x
     assert (fast - split).norm() <= 1e-3 * split.norm()
     assert abs(float(f(fast[None]) + g(fast[None]) - f(split[None]) - g(split[None]))) <= 1e-5 * float(g(split[None]))
 
@@ -90,8 +90,9 @@ def test_the_prior_is_asked_at_the_noise_level_of_the_data():
         return x
 
     y = noise((1, 8, 8))
-    FISTA(max_iter=2).solve(LeastSquares(2.0 * Identity((8, 8)), y, 0.3), Denoiser(denoise), progress=False)
-    assert asked == [pytest.approx(0.15), pytest.approx(0.15)]
+    FISTA(max_iter=2, tol=0.0).solve(LeastSquares(2.0 * Identity((8, 8)), y, 0.3), Denoiser(denoise), progress=False)
+    assert asked
+    assert asked == pytest.approx([0.15] * len(asked))
 
 
 def test_a_batch_is_its_images_one_by_one():
