@@ -22,7 +22,7 @@ class NLM(Functional):
     0.3 dB worse). Good on texture and repeated structure. No function has this prox, so it comes without a value and
     without a promise of convergence.
 
-    ``backend`` is "numba" (CPU, when installed), "torch" (any device) or "auto".
+    ``backend`` is "numba" (CPU, when installed; no autograd), "torch" (any device) or "auto".
 
     Shapes: (..., C, H, W); ``patch`` and ``window`` are sides in pixels, an even patch reaches one farther down and
     right than up and left. Patches are mirrored at the border, pixels outside the picture are never averaged.
@@ -60,11 +60,16 @@ class NLM(Functional):
 
     def _use_compiled(self, v: Tensor) -> bool:
         if self.backend == "auto":
-            return v.device.type == "cpu" and not v.requires_grad and importlib.util.find_spec("numba") is not None
+            return v.device.type == "cpu" and not _traced(v) and importlib.util.find_spec("numba") is not None
         return self.backend == "numba"
 
     def __repr__(self) -> str:
         return f"NLM(patch={self.patch}, window={self.window}, strength={self.strength:g})"
+
+
+def _traced(v: Tensor) -> bool:
+    """Whether autograd is watching, to which compiled code is opaque."""
+    return v.requires_grad and torch.is_grad_enabled()
 
 
 def _shifted(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, spread: int) -> Tensor:
@@ -101,12 +106,13 @@ def _compiled(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int,
     """The same, one image at a time in a compiled loop."""
     from .nlm_compiled import average
 
+    v = v.detach()
     weights = _own_weight(v, spread)
     total = weights * v
     area = (2 * spread + 1) ** 2  # the loop adds where _spread takes means
     scale = (inverse / (v.shape[1] * patch**2)).expand(v.shape[0], 1, 1, 1).flatten().tolist()
     total, weights = (total * area).contiguous(), (weights * area).contiguous()
-    padded = _framed(v.detach(), patch).contiguous().numpy()
+    padded = _framed(v, patch).contiguous().numpy()
     totals, denominators = total.numpy(), weights.numpy()  # views: written in place
 
     def one(index: int) -> None:
