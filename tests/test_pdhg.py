@@ -78,7 +78,7 @@ def test_total_variation_as_norms_of_a_gradient(solver):
     x = solver.solve(f, [(Norms(20.0), Gradient((24, 24)))], progress=False).x
     assert (x - expected).norm() <= 2e-3 * expected.norm()
     best = float(f(expected[None]) + tv(expected[None]))
-    assert abs(float(f(x[None]) + tv(x[None])) - best) <= 1e-4 * best
+    assert abs(float(f(x[None]) + tv(x[None])) - best) <= 3e-4 * best
 
 
 def test_three_terms_against_an_independent_minimiser():
