@@ -45,10 +45,10 @@ class Entry(NamedTuple):
 
 
 GALLERY = {
-    "super-resolution x4": Entry("Super-resolution", "4 x 4 pixels in one", "coffee", False, "TV", 0.005, 192),
+    "super-resolution x4": Entry("Super-resolution", "4 x 4 pixels in one", "coffee", False, "BM3D", 0.005, 192),
     "demosaicking": Entry("Demosaicking", "RGGB, one colour a pixel", "chelsea", False, "BM3D", 0.01),
-    "MRI": Entry("Magnetic resonance", "a quarter of the lines of k-space", "brick", True, "BM3D", 0.01),
-    "tomography": Entry("Tomography", "60 angles", "moon", True, "TV", 0.3),
+    "MRI": Entry("Magnetic resonance", "a quarter of the lines of k-space", "retina", True, "BM3D", 0.01),
+    "tomography": Entry("Tomography", "60 angles", "phantom", True, "TV", 0.3),
 }
 
 Group = dict[Reconstruction, Outcome]

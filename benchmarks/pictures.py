@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pnp import to_tensor
 
-# Photographs and textures that every scikit-image installation holds; no download.
+# Photographs, textures and a phantom that every scikit-image installation holds; no download.
 INCLUDED = (
     *("astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "ihc", "moon"),
-    *("motorcycle_left", "page", "retina", "rocket"),
+    *("motorcycle_left", "page", "phantom", "retina", "rocket"),
 )
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 

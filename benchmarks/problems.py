@@ -42,29 +42,10 @@ def operator(name: str, shape: Shape) -> LinearOperator:
         case "demosaicking":
             return catalogue.Demosaic(shape)
         case "MRI":
-            return catalogue.Fourier(shape, cartesian_mask(shape, 4), real=True)
+            return catalogue.Fourier.lines(shape, 0.25, 0, real=True)
         case "tomography":
             return catalogue.Radon(shape, torch.arange(60) * math.pi / 60)
     raise ValueError(f"There is no problem called {name!r}.")
-
-
-def cartesian_mask(shape: Shape, acceleration: int) -> Tensor:
-    """Random lines of k-space, one in ``acceleration``, the lowest 8 % all there; conjugate-symmetric, zero at (0, 0).
-
-    Source: Lustig, Donoho & Pauly, *Sparse MRI*, 2007, sec. 4.
-    """
-    height, width = shape
-    lines = torch.zeros(width)
-    frequency = torch.minimum(torch.arange(width), width - torch.arange(width))
-    lines[frequency <= 0.04 * width] = 1
-    candidates = torch.nonzero((frequency > 0.04 * width) & (torch.arange(width) <= width // 2)).flatten()
-    density = (1 - frequency[candidates] / (width / 2 + 1)).square() + 1e-3
-    order = torch.multinomial(density, len(candidates), generator=torch.Generator().manual_seed(0))
-    for line in candidates[order]:
-        if lines.sum() >= width / acceleration:
-            break
-        lines[line] = lines[-line % width] = 1
-    return lines.expand(height, width).contiguous()
 
 
 @dataclasses.dataclass(frozen=True)
