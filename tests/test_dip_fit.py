@@ -78,7 +78,7 @@ IDENTITY = Identity((SIDE, SIDE))
 QUICK = {"network": "tapered", "iterations": 60}
 
 
-@pytest.mark.parametrize("network", ["tapered", "light", "encoder-decoder"])
+@pytest.mark.parametrize("network", ["tapered", "light", pytest.param("encoder-decoder", marks=pytest.mark.slow)])
 def test_denoising_gains(network):
     """The fit removes most of the noise and stops within 1 dB of its best average, without the noise level."""
     x = picture()
@@ -119,7 +119,7 @@ def test_inpainting_ignores_what_is_missing():
     x = picture()
     A = Mask.random((SIDE, SIDE), 0.5, 0)
     y = noisy(A(x), 0.02)
-    prior = DeepImagePrior("light", iterations=100)
+    prior = DeepImagePrior("light", iterations=70)
     clean = prior.fit(A, y, 0.02)
     holes = torch.where(A.observed(), y, math.nan)
     assert torch.equal(prior.fit(A, holes, 0.02).x, clean.x)
@@ -227,7 +227,7 @@ def test_oracle_is_an_upper_bound():
     """No rule finds a better average than the oracle on the same run."""
     x = picture()
     y = noisy(x, 0.2)
-    prior = DeepImagePrior("light", iterations=100)
+    prior = DeepImagePrior("light", iterations=70)
     fits = {
         s: prior.fit(IDENTITY, y, 0.2, truth=x, stop=s, give_back=False) for s in ("oracle", "discrepancy", "variance")
     }

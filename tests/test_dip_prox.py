@@ -33,7 +33,7 @@ def mse(x, y):
 @pytest.mark.parametrize("network", ["tapered", "light"])
 def test_every_law_of_a_prior(network):
     """Shapes, identity as sigma goes to 0, constants, batch, determinism, monotone strength, private copies."""
-    check_prior(DeepImagePrior(network, steps=(20, 5)))
+    check_prior(DeepImagePrior(network, steps=(10, 3)))
 
 
 def test_prox_denoises_and_stops_at_the_noise_level():
@@ -115,7 +115,7 @@ def test_take_keeps_the_right_networks():
         whole.prox(v[:2], 0.01)
 
 
-@pytest.mark.parametrize("solver", [ADMM(s=0.06, max_iter=12), HQS(s=(0.2, 0.15, 0.1, 0.07, 0.05), max_iter=12)])
+@pytest.mark.parametrize("solver", [ADMM(s=0.06, max_iter=10), HQS(s=(0.2, 0.15, 0.1, 0.07, 0.05), max_iter=12)])
 def test_solvers_inpaint_with_it(solver, tmp_path):
     """Inside ADMM and HQS it fills half of the pixels, and a resumed run equals an uninterrupted one."""
     A = Mask.random((SIDE, SIDE), 0.5, 0)
