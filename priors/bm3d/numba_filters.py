@@ -107,19 +107,16 @@ def _scatter(rows: Floats, at: Offsets, size: int, weight: Any, total: Floats) -
 
 
 @compiled
-def _spread_noise(sums: Floats, level: int, noise: Floats) -> None:
-    """Variance of all coefficients that ``_gather`` leaves: the differences share what the sum leaves of the total."""
-    size = 1 << level
+def _spread_noise(sums: Floats, size: int, noise: Floats) -> None:
+    """Variances of normalised coefficients: 64 of the group's sum, then 64 of its differences.
+
+    Overlap does not change the total, so the differences share what the sum leaves of it.
+    """
+    inverse, whole, share = np.float32(1 / size), np.float32(size), np.float32(1 / max(size - 1, 1))
     for c in range(64):
-        noise[c] = sums[c]
-    if level == 0:
-        return
-    inverse, share = np.float32(1 / size), np.float32(1 / (size - 1))
-    for k in range(1, size):
-        b = np.uint32(64 * k)
-        variance = VARIANCES[level, k]
-        for c in range(64):  # bounded away from 0, which the smoothest coefficients of dense groups approach
-            noise[b + c] = variance * max((size - noise[c] * inverse) * share, np.float32(1e-3))
+        noise[c] = sums[c] * inverse
+    for c in range(64):  # bounded away from 0, which the smoothest coefficients of dense groups approach
+        noise[c + 64] = max((whole - noise[c]) * share, np.float32(1e-3))
 
 
 @compiled
@@ -154,7 +151,7 @@ def hard_threshold(
     """
     rows = np.empty(32 * 64, np.float32)
     at = np.empty(32, np.uint32)
-    noise = np.empty(32 * 64, np.float32)
+    noise = np.empty(128, np.float32)
     for i in range(top, bottom):
         for j in range(numbers.shape[1]):
             level = _places(
@@ -166,19 +163,20 @@ def hard_threshold(
             )
             size = 1 << level
             _gather(table, at, size, rows)
-            _spread_noise(sums[i, j], level, noise)
+            _spread_noise(sums[i, j], size, noise)
             mean = rows[0]
             kept = np.float32(0)
             for k in range(size):
                 scale = np.float32(1) / VARIANCES[level, k]
-                b = np.uint32(64 * k)
+                bound = threshold * threshold * VARIANCES[level, k]
+                b, n = np.uint32(64 * k), np.uint32(64 * min(k, 1))
                 for c in range(64):
                     x = rows[b + c]
-                    keep = np.float32(1) if x * x > threshold * threshold * noise[b + c] else np.float32(0)
-                    kept += keep * noise[b + c] * scale
+                    keep = np.float32(1) if x * x > bound * noise[n + c] else np.float32(0)
+                    kept += keep * noise[n + c]
                     rows[b + c] = x * scale * keep
             if rows[0] == 0:
-                kept += noise[0] / np.float32(size)
+                kept += noise[0]
                 rows[0] = mean / np.float32(size)
             weight = np.float32(1) / kept
             _scatter(rows, at, size, weight, total)
@@ -210,7 +208,7 @@ def wiener(
     rows = np.empty(32 * 64, np.float32)
     clean = np.empty(32 * 64, np.float32)
     at = np.empty(32, np.uint32)
-    noise = np.empty(32 * 64, np.float32)
+    noise = np.empty(128, np.float32)
     for i in range(top, bottom):
         for j in range(numbers.shape[1]):
             level = _places(
@@ -223,20 +221,21 @@ def wiener(
             size = 1 << level
             _gather(table, at, size, rows)
             _gather(pilot, at, size, clean)
-            _spread_noise(sums[i, j], level, noise)
+            _spread_noise(sums[i, j], size, noise)
             mean = rows[0] / np.float32(size)
             energy = np.float32(0)
             for k in range(size):
                 scale = np.float32(1) / VARIANCES[level, k]
-                b = np.uint32(64 * k)
+                row_noise = variance * VARIANCES[level, k]
+                b, n = np.uint32(64 * k), np.uint32(64 * min(k, 1))
                 for c in range(64):
                     power = clean[b + c] * clean[b + c]
-                    gain = power / (power + variance * noise[b + c])
-                    energy += gain * gain * noise[b + c] * scale
+                    gain = power / (power + row_noise * noise[n + c])
+                    energy += gain * gain * noise[n + c]
                     rows[b + c] *= gain * scale
             power = clean[0] * clean[0]
-            gain = power / (power + variance * noise[0])
-            energy += (np.float32(1) - gain * gain) * noise[0] / np.float32(size)
+            gain = power / (power + variance * np.float32(size) * noise[0])
+            energy += (np.float32(1) - gain * gain) * noise[0]
             rows[0] = mean
             weight = (np.float32(size) / energy) ** CONFIDENCE / energy
             _scatter(rows, at, size, weight, total)
