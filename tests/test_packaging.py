@@ -85,13 +85,20 @@ def test_version_is_written_once():
     assert not repeated
 
 
-def test_the_licensed_binary_is_never_imported():
-    """The package ``bm3d`` may not be used commercially; only the benchmarks compare with it."""
+def test_the_licensed_binary_is_loaded_on_request_only(tmp_path):
+    """The package ``bm3d`` may not be used commercially: only ``backend="reference"`` imports it."""
+    importers = set()
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
-            assert not {name.partition(".")[0] for name in names} & {"bm3d", "bm4d"}, path
+            if {name.partition(".")[0] for name in names} & {"bm3d", "bm4d"}:
+                importers.add(path.relative_to(ROOT))
+                assert node.col_offset > 0, f"{path} imports it at module level"
+    assert importers <= {Path("priors/bm3d/reference.py")}
+    code = "import sys, torch; from pnp.priors import BM3D; BM3D().denoise(torch.rand(1, 24, 24), 0.1);"
+    code += "print({'bm3d', 'bm4d'} & set(sys.modules))"
+    assert python(code, cwd=tmp_path, path=ROOT) == "set()"
 
 
 def test_pictures_in_the_repository_say_where_they_come_from():
