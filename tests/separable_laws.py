@@ -92,4 +92,7 @@ def assert_memory(f, v, tau):
     assert (first - private.prox(v, tau)).abs().max() <= 1e-6
     last = torch.tensor([len(v) - 1])
     cut = private.take(last)
+    assert {name: value[last].tolist() for name, value in private.state_dict().items()} == {
+        name: value.tolist() for name, value in cut.state_dict().items()
+    }
     assert (cut.prox(v[last], tau) - f.prox(v, tau)[last]).abs().max() <= 1e-6

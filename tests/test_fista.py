@@ -78,6 +78,7 @@ def test_momentum_and_restart_pay():
     bound = 2 * float(f.lipschitz()) * float(x.square().sum()) / (k + 1) ** 2
     assert (momentum <= bound + 1e-9 * best).all()
     assert momentum[99] < 0.1 * plain[99]
+    assert restarted[99] < 0.1 * plain[99]
     assert restarted[-1] < 0.1 * momentum[-1] + 1e-9 * best
     assert (plain.diff() <= 1e-9 * best).all()
 

@@ -40,7 +40,8 @@ def test_laws_of_the_prox(name, kind, tau, strength, seed):
     f = KINDS[kind](OPERATORS[name], y, strength, 1e-9)
     laws.assert_optimal(f, v, tau)
     laws.assert_firmly_nonexpansive(f, v, v + noise(tuple(v.shape), seed + 1), tau)
-    laws.assert_batch_is_singles(f, v, tau)
+    for tol in (1e-9, 1e-2):  # a loose one ends at another iteration for every image
+        laws.assert_batch_is_singles(KINDS[kind](OPERATORS[name], y, strength, tol), v, tau)
 
 
 @pytest.mark.parametrize("kind", KINDS)
