@@ -239,7 +239,7 @@ class LinearOperator(torch.nn.Module):
             cost = (
                 "each CG iteration costs one forward and one adjoint; overriding "
                 f"{'_solve_dual' if self._on_the_data_side() else '_solve_primal'} or stating row_gram, column_gram or "
-                "spectrum() would make it exact"
+                "spectrum() would give it a closed form"
             )
         return f"{self!r}: {self.route()}; {cost}."
 

@@ -130,7 +130,7 @@ def test_a_separable_solve_equals_a_general_one(boundary):
     A = Blur(kernel, (20, 18), boundary)
     B = Blur(kernel + 1e-11 * randn(*kernel.shape), (20, 18), boundary)
     y, v = randn(*A.out_shape, seed=2), randn(20, 18, seed=3)
-    assert "exact" in A.explain()
+    assert A.route().startswith("exact")
     if boundary != "circular":
         assert "CG" in B.explain()
     torch.testing.assert_close(A.tikhonov(y, 1e-2, v), B.tikhonov(y, 1e-2, v, tol=1e-10), atol=1e-7, rtol=0)
