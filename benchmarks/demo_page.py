@@ -223,7 +223,7 @@ def _contact_sheet(rows: Rows) -> None:
     for (problem, title), choice in zip(PROBLEMS.items(), ("camera", "astronaut", "camera"), strict=True):
         group = _groups(rows, problem).get(choice, {})
         by = {(cell.prior, cell.solver): outcome for cell, outcome in group.items()}
-        keys = [("none", "trivial"), *((prior, "auto") for prior in PRIORS)]
+        keys = [("none", "trivial"), *((prior, "ADMM") for prior in PRIORS)]
         if all(key in by for key in keys):
             pictures = [("original", by["none", "trivial"].images["truth"])]
             pictures += [(f"{by[k].row['what']}, {_psnr(by[k])}", by[k].images["x"]) for k in keys]

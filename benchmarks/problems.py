@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ def operator(name: str, shape: Shape) -> LinearOperator:
         case "MRI":
             return catalogue.Fourier.lines(shape, 0.25, 0, real=True)
         case "tomography":
-            return catalogue.Radon(shape, torch.arange(60) * math.pi / 60)
+            return catalogue.Radon(shape, 60)
     raise ValueError(f"There is no problem called {name!r}.")
 
 
@@ -78,6 +77,8 @@ def trivial(name: str, p: Problem) -> tuple[str, Tensor]:
         return "zero-filled", x.real if x.is_complex() and not p.truth.is_complex() else x
     if name == "demosaicking":
         return "bilinear", p.A.start(p.y)
+    if name == "tomography":
+        return "filtered backprojection", p.A.start(p.y)
     return "pinv", p.A.pinv(p.y)
 
 
