@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import ADMM_SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
+from .automatic import SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
@@ -127,11 +127,14 @@ class _Work:
         if g.cost == "expensive":
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 20)
             return self._single(Plan("HQS", HQS(s=schedule, tol=TOLERANCE)), "an expensive prior gets one annealed run")
-        choices, iterations = recipes(f, g, effort)
-        plans = [recipe.plan(self.problem.noise, self.problem.span, iterations) for recipe in choices]
-        if len(plans) == 1 or self.max_calls is not None and self.max_calls < 2 * sum(plan.calls for plan in plans):
-            return self._single(plans[0], "the single safe schedule")
+        plans = self._plans(f, effort)
+        if effort == "fast" or self.max_calls is not None and self.max_calls < 2 * sum(plan.calls for plan in plans):
+            return self._single(self._plans(f, "fast")[0], "the single safe schedule")
         return self._ranked(plans, f)
+
+    def _plans(self, f: LeastSquares, effort: str) -> list[Plan]:
+        choices, iterations = recipes(f, self.problem.g, effort)
+        return [recipe.plan(self.problem.noise, self.problem.span, iterations) for recipe in choices]
 
     # ------------------------------------------------------------------ the ways
     def _denoise(self, f: LeastSquares, factor: float, effort: str) -> Result:
@@ -175,7 +178,7 @@ class _Work:
         if self.problem.g.calibrated or f.operator.rows < MANY_ROWS * f.operator.columns:
             plan, reason = Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level"
         else:
-            plan = ADMM_SAFE.plan(self.problem.noise, self.problem.span, 24)
+            plan = SAFE.plan(self.problem.noise, self.problem.span, 24)
             reason = "many random rows and a prior that leaves its strength open"
         return self._single(plan, reason)
 
@@ -231,12 +234,13 @@ class _Work:
         merged = _merge(results, winners)
         names = [plans[w].name for w in winners]
         ranking = "; ".join(f"{plan.name}: {row.mean():.3g}" for plan, row in zip(plans, table, strict=False))
+        reason = f"least {criterion} of {ranking}" if len(plans) > 1 else "the schedule for missing data"
         stopped = results[-1].status if len(risks) < len(plans) else merged.status
         return dataclasses.replace(
             merged,
             status=stopped,
             parameters={
-                "solver": Choice(names[0] if len(set(names)) == 1 else names, f"least {criterion} of {ranking}"),
+                "solver": Choice(names[0] if len(set(names)) == 1 else names, reason),
                 "prior_calls": Choice(calls, "spent, probes included"),
                 "expected_data_error": Choice(expected, "rms of A x - A truth, by SURE"),
                 "expected_psnr": Choice(None, "unknown: the data say nothing about what the operator destroys"),
