@@ -239,28 +239,30 @@ def test_a_fresh_copy_remembers_matches_and_the_original_does_not(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_automatic_rematching_is_decided_for_each_image(backend):
+@pytest.mark.parametrize("profile", ["fast", "high"])
+def test_automatic_rematching_is_decided_for_each_image(backend, profile):
     a, b = noisy(picture(), 0.1), noisy(picture().flip(-2), 0.1, seed=1)
-    solve = BM3D(backend=backend).fresh()
+    solve = BM3D(profile, backend=backend).fresh()
     solve.prox(torch.stack([a, b]), 0.01)
     moved = torch.stack([a + 0.01 * b, b + a])  # the first moves little, the second much
     x = solve.prox(moved, 0.01)
-    alone = BM3D(backend=backend).fresh()
+    alone = BM3D(profile, backend=backend).fresh()
     alone.prox(a, 0.01)
     assert rms(x[0] - alone.prox(moved[0], 0.01)) < 1e-5
-    assert rms(x[1] - BM3D(backend=backend).prox(moved[1], 0.01)) < 1e-5
+    assert rms(x[1] - BM3D(profile, backend=backend).prox(moved[1], 0.01)) < 1e-5
     before = solve.state_dict()["seen"]
     assert torch.equal(before[0], a) and torch.equal(before[1], moved[1])
 
 
+@pytest.mark.parametrize("profile", ["normal", "high"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_state_round_trip(channels):
+def test_state_round_trip(channels, profile):
     v = noisy(picture(channels=channels), 0.1)
-    solve = BM3D().fresh()
+    solve = BM3D(profile).fresh()
     solve.prox(v, 0.01)
     state = solve.state_dict()
     assert state and all(isinstance(value, Tensor) for value in state.values())
-    again = BM3D().fresh()
+    again = BM3D(profile).fresh()
     again.load_state_dict(pickle.loads(pickle.dumps(state)))
     w = v + 0.01
     assert torch.equal(again.prox(w, 0.01), solve.prox(w, 0.01))
@@ -296,6 +298,13 @@ def test_denoise_takes_pictures_and_levels():
     assert np.array_equal(BM3D().denoise(clean, 0), clean)
     batch = BM3D().denoise(torch.rand(64, 1, 32, 32), torch.linspace(0, 0.2, 64).reshape(64, 1, 1, 1))
     assert torch.isfinite(batch).all()
+
+
+def test_every_profile_pays_off():
+    clean = picture(96, 96)
+    v = noisy(clean, 0.1)
+    errors = [rms(BM3D(profile).prox(v, 0.01) - clean) for profile in ("fast", "normal", "high")]
+    assert errors == sorted(errors, reverse=True)
 
 
 def test_errors():

@@ -30,7 +30,7 @@ class BM3D(Functional):
     coefficients of 8 x 8 bior1.5 blocks and Haar along the stack; stage two is an empirical Wiener filter (DCT) steered
     by the first. No function has this prox, so it comes without value and without a promise of convergence.
 
-    Profiles: ``"fast"`` stage one alone, ``"normal"`` both, ``"high"`` a second Wiener pass steered by the first.
+    Profiles: ``"fast"`` stage one alone, ``"normal"`` both, ``"high"`` both on two reference grids.
     Backends: ``"numba"`` compiled, CPU; ``"torch"`` on any device; ``"reference"`` the authors' ``bm3d`` package (grey
     and colour, for comparison; its licence allows non-commercial use only). ``"auto"`` is numba on the CPU where it is
     installed, else torch.
@@ -93,13 +93,27 @@ class BM3D(Functional):
         scale = torch.where(high > low, high - low, torch.ones_like(low))
         normal = ((images - (low + high) / 2) / scale).float()
         sigma = (level / scale.flatten()).float()
-        channels = continued(torch.einsum("bij,bjhw->bihw", mixing.float(), normal))
-        clean = denoise(channels, sigma, self.settings, self._backend(v.device), memory, stale)
+        channels = torch.einsum("bij,bjhw->bihw", mixing.float(), normal)
+        clean = self._over_grids(channels, sigma, memory, stale)
         memory.remember(images, level, mixing, stale)
-        clean = torch.einsum("bij,bihw->bjhw", mixing.float(), clean[..., : v.shape[-2], : v.shape[-1]])
+        clean = torch.einsum("bij,bihw->bjhw", mixing.float(), clean)
         change = (clean - normal).to(v.dtype) * scale  # a change, so that float64 images keep their digits
         visible = sigma.reshape(-1, 1, 1, 1) > _INVISIBLE
         return (images + torch.where(visible, change, torch.zeros_like(change))).reshape(v.shape)
+
+    def _over_grids(self, channels: Tensor, sigma: Tensor, memory: Memory, stale: Tensor | None) -> Tensor:
+        """The mean over the profile's reference grids, which go through the stages as one batch."""
+        batch, _, height, width = channels.shape
+        grids = self.settings.grids
+        down, across = (max(shifts) for shifts in zip(*grids, strict=True))
+        moved = torch.cat([continued(channels, y, x, height + down, width + across) for y, x in grids])
+        if stale is not None:
+            stale = torch.cat([stale + batch * k for k in range(len(grids))])
+        clean = denoise(moved, sigma.repeat(len(grids)), self.settings, self._backend(channels.device), memory, stale)
+        total = torch.zeros_like(channels)
+        for part, (y, x) in zip(clean.reshape(len(grids), batch, *clean.shape[1:]), grids, strict=True):
+            total += part[..., y : y + height, x : x + width]
+        return total / len(grids)
 
     def fresh(self) -> BM3D:
         """A copy whose calls share their block matches."""
@@ -166,11 +180,14 @@ def decorrelation(images: Tensor) -> Tensor:
     return components.flip(-1).mT.to(images)
 
 
-def continued(images: Tensor) -> Tensor:
-    """``images`` continued at the bottom and right by their mirror image to sides 8 + 3 k, at least 17."""
-    for axis in (-2, -1):
+def continued(images: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """``images`` continued by their mirror image: ``top`` and ``left`` pixels before, and after to sides 8 + 3 k.
+
+    The sides are at least ``height`` and ``width``, and 17.
+    """
+    for axis, before, least in ((-2, top, height), (-1, left, width)):
         length = images.shape[axis]
-        side = max(_SMALLEST, 8 + math.ceil((length - 8) / 3) * 3)
-        index = torch.arange(side, device=images.device) % (2 * length)
+        side = max(_SMALLEST, 8 + math.ceil((least - 8) / 3) * 3)
+        index = torch.arange(-before, side - before, device=images.device) % (2 * length)
         images = images.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
     return images.contiguous()

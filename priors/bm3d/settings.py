@@ -11,6 +11,7 @@ from torch import Tensor
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The parameters of BM3D; the block is 8 x 8, the step 3, the window 39 x 39 in every profile.
+    The results on several ``grids`` of reference blocks, shifted by so many pixels down and right, are averaged.
 
     ``threshold`` is in standard deviations of a coefficient. The limits are mean squared differences per pixel up to
     which two blocks count as similar, in units of the squared range of the (8 x 8 averaged) picture; noise is allowed
@@ -26,12 +27,13 @@ class Settings:
     hard_limit: float = 3000 / 255**2
     wiener_limit: float = 400 / 255**2
     wiener_noise: float = 0.6
+    grids: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
 PROFILES = {
     "fast": Settings(stages=1),
     "normal": Settings(),
-    "high": Settings(stages=3),
+    "high": Settings(grids=((0, 0), (1, 2))),
 }
 
 

@@ -31,8 +31,7 @@ class Backend(Protocol):
 def denoise(
     noisy: Tensor, sigma: Tensor, settings: Settings, backend: Backend, memory: Memory, stale: Tensor | None
 ) -> Tensor:
-    """The stages: the basic estimate by hard thresholding, then the Wiener filter it steers,
-    and where there are more stages the filter steered by its own result.
+    """Both stages (or the first alone): the basic estimate by hard thresholding, then the Wiener filter it steers.
 
     Blocks are matched on the first channel, for the images ``stale`` (None: all); the others keep their groups in
     ``memory``.
@@ -47,9 +46,7 @@ def denoise(
         return pilot
     limits = 64 * settings.wiener_limit * (contrast + 4 * sigma).square()
     memory.wiener = _grouped(memory.wiener, pilot[:, 0], limits, settings.wiener_group, cosine(), backend, stale)
-    for _ in range(settings.stages - 1):
-        pilot = backend.wiener(noisy, pilot, memory.wiener, settings.wiener_noise * sigma.square())
-    return pilot
+    return backend.wiener(noisy, pilot, memory.wiener, settings.wiener_noise * sigma.square())
 
 
 def _grouped(
