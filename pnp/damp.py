@@ -15,6 +15,7 @@ from .solver import Solver
 
 PROBE = 0.1  # step of the divergence probe, in units of the noise level
 MAX_DIVERGENCE = 0.9  # per pixel; beyond it the correction amplifies noise
+LATER = 1.02  # of the best noise level: at a level this near, the later of two images is the better one
 STALLED, RISEN = 0.99, 1.10  # of the best noise level: twice above the first, or once above the second, ends a run
 
 
@@ -26,7 +27,7 @@ class DAMP(Solver):
     to choose, and ``s`` is an honest error estimate. Rows that are orthogonal (``A A^H = c I``) take the orthogonal
     form, in which the denoiser's output is made divergence-free; independent rows with columns of unit norm take the
     Onsager term. The row that sees the constant image gets unit gain, because its coefficient is no random sample. A
-    run ends when ``s`` stops falling, and returns the image of the smallest estimated error. One iteration costs two
+    run ends when ``s`` stops falling, and returns the last image near the smallest ``s``. One iteration costs two
     prior calls, the second for the divergence by a Monte-Carlo probe.
 
     Source: Metzler, Maleki & Baraniuk, *From Denoising to Compressed Sensing*, 2016, eq. 9 (D-AMP) and sec. V-B (the
@@ -72,9 +73,10 @@ class DAMP(Solver):
             stalls = stalls + (s >= STALLED * s_best)
             done = (stalls >= 2) | (s > RISEN * s_best)
             error = (image - r).square().flatten(1).mean(dim=1).reshape(s.shape) + s**2 * (2 * a - 1)
-            better = error < risk  # Stein's unbiased estimate of the mean squared error
+            better = s <= LATER * s_best
             change = torch.where(better, image - best, 0)
-            best, risk, s_best = torch.where(better, image, best), torch.minimum(error, risk), torch.minimum(s, s_best)
+            best, risk = torch.where(better, image, best), torch.where(better, error, risk)
+            s_best = torch.minimum(s, s_best)
             run.predict(risk)
             x, memory, best, s_best, stalls, risk = run.finish(
                 best,

@@ -27,6 +27,7 @@ from .risk import PROBE, Probe
 from .run import Callback, Watch
 from .solver import Solver
 
+CUT_SHORT = (Status.INTERRUPTED, Status.TIME_LIMIT)
 EFFORTS = ("fast", "auto", "best")
 MANY_ROWS = 0.2  # M / N from which ADMM recovers texture better with total variation: by 0.2 dB on average
 DENOISING_PROBE = 0.2  # of the noise level: less flatters block matching, more wrongs non-local means
@@ -208,17 +209,19 @@ class _Work:
         results: list[Result] = []
         risks: list[Tensor] = []
         errors: list[Tensor] = []
-        calls = 0
+        calls, stopped = 0, None
         for plan in plans:
             result = self._run(plan, self._strengthened(plan), self.problem.start, plan.name, self.watch.truth)
             results.append(result)
             calls += result.iterations
-            if result.status in (Status.INTERRUPTED, Status.TIME_LIMIT) or time.monotonic() > self.watch.deadline:
+            if result.status in CUT_SHORT:
+                stopped = result.status
                 break
             shifted_term = self._strengthened(plan).moved(probe.step * probe.direction)
             shifted = self._run(plan, shifted_term, moved_start, f"{plan.name}, probe", None)
             calls += shifted.iterations
-            if shifted.status in (Status.INTERRUPTED, Status.TIME_LIMIT):
+            if shifted.status in CUT_SHORT:
+                stopped = shifted.status
                 break
             risk = probe.ranking(result.x, shifted.x) if self.problem.known_noise else probe.gcv(result.x, shifted.x)
             errors.append(probe.sure(result.x, shifted.x))
@@ -226,8 +229,8 @@ class _Work:
             risks.append(torch.where(bad | risk.isnan(), math.inf, risk))
         criterion = "SURE" if self.problem.known_noise else "GCV"
         if not risks:
-            name = results[0]
-            return dataclasses.replace(name, parameters={"solver": Choice(plans[0].name, "stopped before any ranking")})
+            parameters = {"solver": Choice(plans[0].name, "stopped before any ranking")}
+            return dataclasses.replace(results[0], status=stopped or results[0].status, parameters=parameters)
         table = torch.stack(risks)
         winners = table.argmin(dim=0).tolist()
         expected = torch.stack([errors[w][i] for i, w in enumerate(winners)]).clamp_min(0).sqrt()
@@ -235,10 +238,9 @@ class _Work:
         names = [plans[w].name for w in winners]
         ranking = "; ".join(f"{plan.name}: {row.mean():.3g}" for plan, row in zip(plans, table, strict=False))
         reason = f"least {criterion} of {ranking}" if len(plans) > 1 else "the schedule for missing data"
-        stopped = results[-1].status if len(risks) < len(plans) else merged.status
         return dataclasses.replace(
             merged,
-            status=stopped,
+            status=stopped or merged.status,
             parameters={
                 "solver": Choice(names[0] if len(set(names)) == 1 else names, reason),
                 "prior_calls": Choice(calls, "spent, probes included"),
