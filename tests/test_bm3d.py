@@ -130,6 +130,9 @@ def test_backends_agree(channels, sigma):
 @numba_only
 @pytest.mark.parametrize("shape", [(1, 1, 330, 40), (1, 3, 161, 50), (5, 1, 20, 20)])
 def test_threads_do_not_change_a_bit(shape):
+    from pnp.priors.bm3d.numba_backend import CHUNK, REACH
+
+    assert 3 * 2 * CHUNK - REACH > 3 * (CHUNK - 1) + REACH  # chunks that run together write to disjoint rows
     v = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     threads = torch.get_num_threads()
     try:
