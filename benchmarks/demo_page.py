@@ -176,7 +176,7 @@ def _groups(rows: Rows, problem: str) -> dict[str, Group]:
 def _comparison(rows: Rows, title: str, outcomes: Group) -> Comparison:
     baselines = {cell.solver: outcome for cell, outcome in outcomes.items() if cell.prior == "none"}
     truth = next(outcome.images["truth"] for outcome in baselines.values())
-    first = "Original and baselines"
+    first = "" if next(iter(outcomes)).operator in GALLERY else "Original and baselines"
     tiles = [Tile("original", truth, "", first)]
     for solver, o in sorted(baselines.items(), key=lambda item: item[0] == "Wiener"):
         tiles.append(Tile(WIENER if solver == "Wiener" else str(o.row["what"]), o.images["x"], _psnr(o), first))
