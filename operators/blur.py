@@ -105,6 +105,12 @@ class Blur(Delegate):
                 f"{self._name}.{method}: expected a batch of {self.batch}, one item a kernel, got {tuple(x.shape)}."
             )
 
+    def take(self, keep: Tensor) -> LinearOperator:
+        if self.batch is None:
+            return self
+        kernel = self.engine.get_buffer("kernel")
+        return Blur(kernel[keep], self.in_shape, self.boundary, ndim=self.ndim)
+
     def __repr__(self) -> str:
         return f"{self._name[:-1]}, {self.boundary})"
 

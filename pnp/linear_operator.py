@@ -168,6 +168,10 @@ class LinearOperator(torch.nn.Module):
 
         return patch_noise(y)
 
+    def take(self, keep: Tensor) -> LinearOperator:
+        """The operator of the items ``keep`` (indices) of a batch, where it was built for one; itself otherwise."""
+        return self
+
     def route(self) -> str:
         """One clause: how the regularised solve is done."""
         dual = self._on_the_data_side()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from .automatic import SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
+from .denoising import Denoising
 from .functional import Functional
 from .hqs import HQS
 from .images import ArrayLike
@@ -25,12 +25,11 @@ from .problem import Problem, pose
 from .result import Choice, History, Result, Status, worst
 from .risk import PROBE, Probe
 from .run import Callback, Watch
-from .solver import Solver
+from .solver import Solver, deadline_of
 
 CUT_SHORT = (Status.INTERRUPTED, Status.TIME_LIMIT)
 EFFORTS = ("fast", "auto", "best")
 MANY_ROWS = 0.2  # M / N from which ADMM recovers texture better with total variation: by 0.2 dB on average
-DENOISING_PROBE = 0.2  # of the noise level: less flatters block matching, more wrongs non-local means
 STRENGTHS = tuple(0.5 * 2 ** (k / 3) for k in range(7))  # of an uncalibrated prior: half to twice the noise level
 
 
@@ -80,7 +79,7 @@ def reconstruct(
     if checkpoint is not None:
         settings = [repr(prior), solver, effort, seed, bounds, max_prior_calls, problem.start, *problem.f.identity()]
         file = Checkpoint(checkpoint, fingerprint(settings))
-    deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+    deadline = deadline_of(time_limit, "reconstruct")
     watch = Watch(callback=callback, checkpoint=file, progress=progress, truth=problem.truth, deadline=deadline)
     work = _Work(problem, watch, seed, max_prior_calls)
     result = work.done_by(solver, effort)
@@ -113,17 +112,17 @@ class _Work:
         if solver != "auto":
             raise ValueError(f"reconstruct: expected a Solver, 'ADMM', 'HQS' or 'auto', got {solver!r}.")
         if not isinstance(f, LeastSquares):
-            schedule = annealing(self.problem.noise, self.problem.span, 1.0, 30)
+            margin = 1.0 if f.operator.multiple is not None else 2.0  # 2 is better by up to 0.6 dB for photon counts
+            schedule = annealing(self.problem.noise, self.problem.span, margin, 30)
             return self._single(
                 Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE)), "annealed, for a data term that is not Gaussian"
             )
-        if f.operator.multiple is not None:
+        if f.operator.multiple:
             return self._denoise(f, f.operator.multiple, effort)
         if g.convex and g.has_value:
-            span = float(self.problem.span.mean())
-            solver = ADMM(s=0.1 * span, balanced=True, max_iter=500, tol=1e-3)
+            solver = ADMM(s=0.1 * self.problem.span.double()[None], balanced=True, max_iter=500, tol=1e-3)
             return self._single(Plan("ADMM", solver), "convex prior of given weight: the minimiser itself")
-        if f.operator.incoherent and g.cost != "expensive":
+        if f.operator.incoherent and g.cost != "expensive" and not self.problem.start.is_complex():
             return self._random_rows(f)
         if g.cost == "expensive":
             schedule = annealing(self.problem.noise, self.problem.span, 1.0, 20)
@@ -140,53 +139,39 @@ class _Work:
     # ------------------------------------------------------------------ the ways
     def _denoise(self, f: LeastSquares, factor: float, effort: str) -> Result:
         """``A = c I``: the prior itself, its strength by SURE where it is not calibrated."""
-        v, g = f.data.reshape(self.problem.start.shape) / factor, self.problem.g
-        noise = self.problem.noise
-        if not (noise > 0).all():
-            noise = noise.clamp_min(1e-9 * float(self.problem.span.max()))
+        g, span = self.problem.g, self.problem.span
+        noise = torch.maximum(self.problem.noise, 1e-9 * span)
         strengths = (1.0,) if g.calibrated or effort == "fast" else STRENGTHS
-        generator = torch.Generator().manual_seed(self.seed)
-        sign = torch.randint(0, 2, v.shape[1:], generator=generator).to(v) * 2 - 1
-        step = DENOISING_PROBE * noise
-        best = torch.full_like(noise, math.inf)
-        x, chosen = v, torch.ones_like(noise)
-        started = time.perf_counter()
-        measured = len(strengths) > 1 or g.cost != "expensive"
-        for strength in strengths:
-            memory = g.fresh()
-            candidate = memory.prox(v, (strength * noise) ** 2)
-            if measured:
-                shifted = memory.prox(v + step * sign, (strength * noise) ** 2)
-                divergence = (sign * (shifted - candidate) / step).flatten(1).mean(dim=1).reshape(noise.shape)
-                error = (candidate - v).square().flatten(1).mean(dim=1).reshape(noise.shape)
-                risk = error + noise**2 * (2 * divergence - 1)
-            else:
-                risk = torch.zeros_like(noise)
-            x = torch.where(risk < best, candidate, x)
-            chosen = torch.where(risk < best, strength, chosen)
-            best = torch.minimum(best, risk)
-        seconds = time.perf_counter() - started
-        parameters = {"solver": Choice("one denoising call", "the operator is a multiple of the identity")}
-        if len(strengths) > 1:
-            parameters["strength"] = Choice(chosen.flatten(), f"least SURE of {len(strengths)} strengths")
-        expected = -10 * torch.log10(best.flatten().clamp_min(1e-12).cpu()) if measured else None
-        history = _one_row(noise.flatten(), seconds)
-        statuses = (Status.CONVERGED,) * v.shape[0]
-        return Result(x, Status.CONVERGED, 1, history, parameters, statuses, expected_psnr=expected)
+        if self.max_calls is not None and self.max_calls < 2 * len(strengths):
+            strengths = (1.0,)
+        measured = (len(strengths) > 1 or g.cost != "expensive") and self.max_calls != 1
+        solver = Denoising(noise=noise, factor=factor, strengths=strengths, measured=measured, seed=self.seed)
+        result = self._run(Plan("denoising", solver), f, self.problem.start, "denoising", self.watch.truth)
+        parameters = {
+            "solver": Choice("one denoising call", "the operator is a multiple of the identity"),
+            "prior_calls": Choice(result.iterations * solver.calls_per_iteration, "spent, probes included"),
+        }
+        if len(strengths) > 1 and result.history is not None:
+            levels, moved = result.history.s, result.history.dual > 0
+            last = (moved * torch.arange(1, len(levels) + 1)[:, None]).argmax(dim=0)  # the last level that won
+            chosen = levels[last, torch.arange(levels.shape[1])] / noise.flatten().double().cpu()
+            parameters["strength"] = Choice(chosen, f"least SURE of {len(strengths)} strengths")
+        return dataclasses.replace(result, parameters=parameters)
 
     def _random_rows(self, f: LeastSquares) -> Result:
         """Message passing, unless the prior leaves its strength open and the rows are many."""
-        if self.problem.g.calibrated or f.operator.rows < MANY_ROWS * f.operator.columns:
+        enough = self.max_calls is None or self.max_calls >= 2  # calls of one iteration
+        if enough and (self.problem.g.calibrated or f.operator.rows < MANY_ROWS * f.operator.columns):
             plan, reason = Plan("DAMP", DAMP(seed=self.seed)), "random rows: every iteration knows its noise level"
         else:
             plan = SAFE.plan(self.problem.noise, self.problem.span, 24)
-            reason = "many random rows and a prior that leaves its strength open"
+            reason = "many random rows and a prior that leaves its strength open" if enough else "a single prior call"
         return self._single(plan, reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
         if self.max_calls is not None and plan.calls > self.max_calls:
             iterations = max(1, self.max_calls // plan.solver.calls_per_iteration)
-            plan = dataclasses.replace(plan, solver=dataclasses.replace(plan.solver, max_iter=iterations))
+            plan = dataclasses.replace(plan, solver=plan.solver.shortened(iterations))
             reason += f"; cut to {self.max_calls} prior calls"
         result = self._run(plan, self._strengthened(plan), self.problem.start, plan.name, self.watch.truth)
         parameters = {
@@ -255,14 +240,6 @@ class _Work:
 
     def _run(self, plan: Plan, f: Any, start: Tensor, section: str, truth: Tensor | None) -> Result:
         return plan.solver.run(f, self.problem.g, start, dataclasses.replace(self.watch, section=section, truth=truth))
-
-
-def _one_row(level: Tensor, seconds: float) -> History:
-    row = level.double().cpu()[None]
-    nothing = torch.full_like(row, math.nan)
-    return History(
-        row, nothing, nothing, nothing, nothing, nothing, torch.zeros(1).double(), torch.tensor([seconds]).double()
-    )
 
 
 def _merge(results: Sequence[Result], winners: list[int]) -> Result:
