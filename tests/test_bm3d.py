@@ -279,6 +279,16 @@ def test_state_round_trip(channels, profile):
         BM3D("fast").fresh().load_state_dict(state)
 
 
+@pytest.mark.parametrize("profile", ["fast", "high"])
+def test_some_images_of_a_batch_take_their_matches_along(profile):
+    v = torch.stack([noisy(picture().flip(-1), 0.1, seed) for seed in range(3)])
+    solve = BM3D(profile, rematch_every=100).fresh()
+    solve.prox(v, 0.01)
+    w = torch.stack([noisy(picture(), 0.1, seed) for seed in range(3)])  # shows whose matches are used
+    some = solve.take(torch.tensor([False, True, True]))
+    assert torch.equal(some.prox(w[1:], 0.01), solve.prox(w, 0.01)[1:])
+
+
 def test_a_new_shape_or_type_forgets():
     solve = BM3D().fresh()
     for v in (picture(), picture(40, 30), picture(40, 30).double(), picture(40, 30, 3)):

@@ -66,7 +66,7 @@ class Memory:
             setattr(part, name, None if value is None else value[keep])
         for name in ("hard", "wiener"):
             groups = getattr(self, name)
-            setattr(part, name, None if groups is None else groups.take(keep))
+            setattr(part, name, None if groups is None or self.seen is None else groups.take(keep, len(self.seen)))
         return part
 
     def state_dict(self) -> dict[str, Any]:

@@ -51,9 +51,10 @@ class Groups:
     counts: Tensor
     noise: Tensor
 
-    def take(self, keep: Tensor) -> Groups:
-        """The groups of some images of the batch."""
-        return Groups(self.numbers[keep], self.counts[keep], self.noise[keep])
+    def take(self, keep: Tensor, batch: int) -> Groups:
+        """The groups of some images of the batch, on every reference grid."""
+        fields = (self.numbers, self.counts, self.noise)
+        return Groups(*(x.reshape(-1, batch, *x.shape[1:])[:, keep].flatten(0, 1) for x in fields))
 
     def valid(self) -> bool:
         """Whether every number leads to a block inside the picture (a table read elsewhere would not be checked)."""
