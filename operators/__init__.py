@@ -16,8 +16,10 @@ from .identity import Identity
 from .mask import Mask
 from .matrix import Matrix
 from .pylops_operator import PylopsOperator
+from .radon import Radon
 from .single_pixel import SinglePixel
 from .varying_blur import VaryingBlur
+from .wavelet import Wavelet
 
 __all__ = [
     "Blur",
@@ -31,7 +33,9 @@ __all__ = [
     "Mask",
     "Matrix",
     "PylopsOperator",
+    "Radon",
     "SinglePixel",
     "Stack",
     "VaryingBlur",
+    "Wavelet",
 ]

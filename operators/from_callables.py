@@ -11,6 +11,8 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .paired import paired
+
 Map = Callable[[Any], Any]
 
 
@@ -92,11 +94,11 @@ class FromCallables(LinearOperator):
     def _apply_to_items(self, x: Tensor, which: int, complex_result: bool) -> Tensor:
         shape = self.out_shape if which else self.in_shape
         items = x.reshape(-1, *shape)
-        result: Tensor = _Paired.apply(items, self, which)  # type: ignore[no-untyped-call]
+        result = paired(items, self, which)
         dtype = x.dtype.to_complex() if complex_result else x.dtype.to_real()
         return result.to(dtype).reshape(*x.shape[: x.ndim - len(shape)], *result.shape[1:])
 
-    def _call(self, items: Tensor, which: int) -> Tensor:
+    def call(self, items: Tensor, which: int) -> Tensor:
         """One of the two functions on a batch of items, without gradients."""
         function, expected = self._functions[which], self.in_shape if which else self.out_shape
         items = items.detach().clone()  # the functions are free to write into what they get
@@ -115,20 +117,6 @@ class FromCallables(LinearOperator):
             raise ValueError(f"{who} must return shape {expected}, got {tuple(result.shape)}.")
         tensor = torch.from_numpy(np.ascontiguousarray(result)) if isinstance(result, np.ndarray) else result
         return tensor.detach()
-
-
-class _Paired(torch.autograd.Function):
-    """One function of a pair; its gradient is the other one, itself differentiable again."""
-
-    @staticmethod
-    def forward(ctx: Any, items: Tensor, operator: FromCallables, which: int) -> Tensor:
-        ctx.operator, ctx.which, ctx.complex = operator, which, items.is_complex()
-        return operator._call(items, which)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        result: Tensor = _Paired.apply(gradients[0], ctx.operator, 1 - ctx.which)  # type: ignore[no-untyped-call]
-        return (result if ctx.complex or not result.is_complex() else result.real), None, None
 
 
 def _out(x: Tensor, numpy: bool) -> Any:

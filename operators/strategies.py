@@ -19,13 +19,16 @@ from .decimate import Decimate
 from .demosaic import Demosaic
 from .downsample import Downsample
 from .fourier import Fourier
+from .from_callables import FromCallables
 from .gradient import Gradient
 from .identity import Identity
 from .mask import Mask
 from .matrix import Matrix
 from .pylops_operator import PylopsOperator
+from .radon import Radon
 from .single_pixel import SinglePixel
 from .varying_blur import VaryingBlur
+from .wavelet import Wavelet
 
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
@@ -106,6 +109,16 @@ def coils(draw: Draw, shape: Shape, dtype: torch.dtype, real: bool) -> Fourier:
     return Fourier(shape, weights(draw, shape, dtype), real=real, sensitivities=maps)
 
 
+def wavelet(draw: Draw, shape: Shape, dtype: torch.dtype) -> Wavelet:
+    """Sides that allow two levels, filters longer than the picture among them."""
+    return Wavelet((4 * shape[0], 2 * shape[1]), moments=some(draw, 5), dtype=dtype)
+
+
+def flipped(x: Tensor) -> Tensor:
+    """A map that is its own adjoint."""
+    return x.flip(-1) + 0.5 * x
+
+
 ENTRIES: tuple[Entry, ...] = (
     Entry("Identity", lambda draw, shape, dtype: Identity(shape)),
     Entry("Blur circular", lambda draw, shape, dtype: blur(draw, shape, dtype, "circular")),
@@ -144,6 +157,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Fourier of a volume", lambda draw, shape, dtype: Fourier.radial((3, *shape), some(draw, 5), dtype=dtype)),
     Entry("Fourier with coils", lambda draw, shape, dtype: coils(draw, shape, dtype, False)),
     Entry("Fourier of real images with coils", lambda draw, shape, dtype: coils(draw, shape, dtype, True)),
+    Entry("Radon", lambda draw, shape, dtype: Radon(shape, some(draw, 9), dtype=dtype)),
+    Entry("Wavelet", lambda draw, shape, dtype: wavelet(draw, shape, dtype)),
+    Entry("FromCallables", lambda draw, shape, dtype: FromCallables(flipped, flipped, shape, shape, dtype=dtype)),
     Entry("Gradient Neumann", lambda draw, shape, dtype: Gradient(shape)),
     Entry("Gradient periodic", lambda draw, shape, dtype: Gradient(shape, boundary="periodic")),
     Entry("Gradient of a volume", lambda draw, shape, dtype: Gradient((draw(st.integers(1, 4)), *shape))),
