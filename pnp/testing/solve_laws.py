@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pnp.linear_operator import LinearOperator
+
 from .operator_laws import TINY
 from .probe import Probe
 from .report import Finding, relative, worst
@@ -69,6 +71,10 @@ def facts_are_true(p: Probe) -> Finding:
         h = h.to(p.real.to_complex())
         expected = torch.fft.irfftn(h * torch.fft.rfftn(x, dim=axes), s=x.shape[-A.ndim :], dim=axes)
         claims.append(("spectrum()", relative(Ax - expected, Ax)))
+    if A.multiple is not None:
+        claims.append((f"multiple = {A.multiple:g}", relative(Ax - A.multiple * x, Ax)))
+    if not y.is_complex() and (folded := _folded(A, y)) is not None:
+        claims.append(("fold()", relative(*folded)))
     if (k := A.constant_row) is not None:
         unit = torch.zeros(A.out_shape, dtype=y.dtype, device=y.device)
         unit.view(-1)[k] = 1
@@ -78,6 +84,21 @@ def facts_are_true(p: Probe) -> Finding:
         return Finding("stated facts", note="none stated", skipped=True)
     fact, error = max(claims, key=lambda claim: math.inf if math.isnan(claim[1]) else claim[1])
     return Finding("stated facts", error, 10 * p.tol, f"{fact} is not true")
+
+
+def _folded(A: LinearOperator, y: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The gap between ``A C A^H y`` and its stated spectrum, and the former, for a smoothing ``C``; None if unstated."""
+    axes, grid = tuple(range(-A.ndim, 0)), A.in_shape[-A.ndim :]
+    impulse = torch.zeros(grid, dtype=y.dtype, device=y.device)
+    impulse.view(-1)[0] = 1
+    power = 1 / (1 + torch.fft.rfftn(impulse - impulse.roll(1, -1), dim=axes).abs().square())
+    folded = A.fold(power)
+    if folded is None:
+        return None
+    x = A.adjoint(y)
+    ACAhy = A.forward(torch.fft.irfftn(power * torch.fft.rfftn(x, dim=axes), s=grid, dim=axes))
+    stated = torch.fft.irfftn(folded * torch.fft.rfftn(y, dim=axes), s=y.shape[-A.ndim :], dim=axes)
+    return ACAhy - stated, ACAhy
 
 
 def stated_solves_invert_their_gram(p: Probe) -> Finding:
