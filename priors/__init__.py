@@ -1,5 +1,8 @@
 """Catalogue of priors."""
 
+if __name__ == "priors":  # found beside a script or on the path of the clone, not as a part of pnp
+    raise ImportError("The catalogue is imported as pnp.priors, from a clone or an installed copy.")
+
 from .bm3d import BM3D
 from .box import Box
 from .dip import DeepImagePrior
