@@ -76,12 +76,13 @@ class Checkpoint:
 
     def _read(self) -> dict[str, Any]:
         import json
+        import zipfile
 
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 content = json.loads(file["tree"].tobytes().decode())
                 arrays = {name: file[name] for name in file.files if name != "tree"}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"checkpoint {self.path}: not a checkpoint of this library ({error}); remove it."
             ) from error

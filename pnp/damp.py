@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .data_terms import LeastSquares
 from .functional import Functional
-from .run import Run
+from .result import History, Result, worst
+from .run import Run, Watch
 from .solver import Solver
 
 PROBE = 0.1  # step of the divergence probe, in units of the noise level
@@ -28,7 +29,8 @@ class DAMP(Solver):
     form, in which the denoiser's output is made divergence-free; independent rows with columns of unit norm take the
     Onsager term. The row that sees the constant image gets unit gain, because its coefficient is no random sample. A
     run ends when ``s`` stops falling, and returns the last image near the smallest ``s``. One iteration costs two
-    prior calls, the second for the divergence by a Monte-Carlo probe.
+    prior calls, the second for the divergence by a Monte-Carlo probe. The channels of a picture are solved apart:
+    what is still missing is alike in all of them, so that their errors together are not white.
 
     Source: Metzler, Maleki & Baraniuk, *From Denoising to Compressed Sensing*, 2016, eq. 9 (D-AMP) and sec. V-B (the
     probe); Ma & Ping, *Orthogonal AMP*, 2017, eq. 13; Xue, Ma & Yuan, *Denoising-Based Turbo Compressed Sensing*, 2017.
@@ -44,9 +46,21 @@ class DAMP(Solver):
     def calls_per_iteration(self) -> int:
         return 2
 
+    def run(self, f: Functional, g: Functional, start: Tensor, watch: Watch) -> Result:
+        batch, channels = start.shape[:2]
+        A = self._check(f).operator
+        if channels == 1 or len(A.in_shape) > A.ndim:
+            return super().run(f, g, start, watch)
+        apart = start.reshape(batch * channels, 1, *start.shape[2:])
+        truth = None if watch.truth is None else watch.truth.reshape(apart.shape)
+        result = super().run(self._check(f).channels_apart(), g, apart, dataclasses.replace(watch, truth=truth))
+        return _together(result, batch, channels)
+
     def _check(self, f: Functional) -> LeastSquares:
         if not isinstance(f, LeastSquares):
             raise TypeError(f"DAMP.solve: expected a LeastSquares data term, got {f!r}.")
+        if f.data.is_complex():
+            raise TypeError(f"DAMP.solve: expected real data, got {f.data.dtype}; use ADMM or HQS.")
         if f.operator.row_gram is None and not f.operator.incoherent:
             raise ValueError(f"DAMP.solve: {f.operator!r} has neither orthogonal nor random rows; use ADMM or HQS.")
         return f
@@ -91,6 +105,23 @@ class DAMP(Solver):
                 stalls=stalls,
                 risk=risk,
             )
+
+
+def _together(result: Result, batch: int, channels: int) -> Result:
+    """The result of images whose channels were solved as images of their own."""
+    groups = [result.statuses[i : i + channels] for i in range(0, batch * channels, channels)]
+    statuses = tuple(worst(list(group)) for group in groups)
+    columns = {}
+    for field in dataclasses.fields(History):
+        column = getattr(result.history, field.name)
+        columns[field.name] = column if column.ndim == 1 else column.unflatten(1, (batch, channels)).nanmean(dim=2)
+    expected = result.expected_psnr
+    if expected is not None:
+        expected = -10 * torch.log10((10 ** (-expected / 10)).reshape(batch, channels).mean(dim=1))
+    x = result.x.reshape(batch, channels, *result.x.shape[2:])
+    return dataclasses.replace(
+        result, x=x, status=worst(list(statuses)), statuses=statuses, history=History(**columns), expected_psnr=expected
+    )
 
 
 def _mean_image(f: LeastSquares, start: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .functional import Functional
-from .images import ArrayLike
+from .images import ArrayLike, batched, check_finite, from_numpy
 from .linear_operator import LinearOperator
 
 EXACT_FLOOR = 1e-8  # rho / ||A||^2 for noise-free data, where the solve is a closed form stable in float32
@@ -27,9 +28,11 @@ class DataTerm(Functional):
     integers.
     """
 
+    complex_images = True
+
     def __init__(self, operator: LinearOperator, data: ArrayLike, sigma: float | Tensor = 0.0) -> None:
         who = type(self).__name__
-        y = torch.from_numpy(data) if isinstance(data, np.ndarray) and data.dtype.kind in "fc" else data
+        y = from_numpy(data) if isinstance(data, np.ndarray) and data.dtype.kind in "fc" else data
         operator._check(y, operator.out_shape, who)
         lead = tuple(y.shape[: y.ndim - len(operator.out_shape)])
         self.operator, self.shape = operator, (*lead, *operator.in_shape)
@@ -53,6 +56,12 @@ class DataTerm(Functional):
             raise ValueError(f"{who}: expected sigma finite and >= 0, got {sigma!r}.")
         if level.numel() == 1:
             return level.reshape((1,) * self.data.ndim)
+        if level.shape == self.data.shape[:1] == self.data.shape[-1:]:
+            raise ValueError(
+                f"{who}: sigma of shape {tuple(level.shape)} may be one number an image or one a measurement; "
+                f"pass one an image as {(len(level), *(1,) * (self.data.ndim - 1))}, one a measurement in the shape of "
+                "the data."
+            )
         if level.numel() == self.data.shape[0] and level.shape[0] == self.data.shape[0]:
             return level.reshape(-1, *(1,) * (self.data.ndim - 1))
         try:
@@ -68,6 +77,22 @@ class DataTerm(Functional):
         with torch.no_grad():
             return self.operator.start(self.data).reshape(self.shape)
 
+    def images(self, x0: ArrayLike, who: str) -> tuple[Tensor, Callable[[Tensor], ArrayLike]]:
+        """``x0`` as the batch (B, C, H, W) that fits the data, of their precision and device, and the way back.
+
+        Raises: ValueError for NaN/inf or a wrong shape, TypeError for integers.
+        """
+        images, restore = batched(x0, ndim=self.operator.ndim, who=who)
+        check_finite(images, who=who, what="x0")
+        lead = self.data.shape[: self.data.ndim - len(self.operator.out_shape)]
+        if images.shape != (*lead, *self.operator.in_shape):
+            raise ValueError(f"{who}: expected x0 of shape {self.shape}, got {tuple(x0.shape)}.")
+        is_complex = self.operator.complex_in or self.data.is_complex() and not self.operator.complex_out
+        if images.is_complex() and not is_complex:
+            raise TypeError(f"{who}: expected real images, got x0 of {images.dtype}; pass x0.real.")
+        real = self.data.real.dtype
+        return images.to(self.data.device, real.to_complex() if is_complex else real), restore
+
     def residual(self, x: Tensor) -> Tensor:
         """``A x - y`` on the batched data, zero where nothing was observed."""
         r = self.operator.forward(x) - self.data
@@ -76,10 +101,12 @@ class DataTerm(Functional):
     def misfit(self, x: Tensor) -> Tensor:
         """Root mean square of ``(A x - y) / sigma`` over the observed entries, of ``A x - y`` where sigma is 0.
 
+        Real and imaginary part of complex data are two entries, because ``sigma`` is the level of each.
+
         Shapes: (B, C, H, W) to (B,).
         """
         r = (self.residual(x) / torch.where(self.sigma > 0, self.sigma, 1)).abs().square().flatten(1)
-        return (r.sum(dim=1) / self.count()).sqrt()
+        return (r.sum(dim=1) / (self.count() * (1 + self.data.is_complex()))).sqrt()
 
     def identity(self) -> list[Any]:
         """What makes this data term what it is, for the fingerprint of a checkpoint."""
@@ -93,7 +120,7 @@ class DataTerm(Functional):
     def take(self, keep: Tensor) -> Functional:
         """The term of some images of the batch."""
         part = copy.copy(self)
-        part.data = self.data[keep]
+        part.operator, part.data = self.operator.take(keep), self.data[keep]
         part.sigma = self.sigma[keep] if self.sigma.shape[0] == self.data.shape[0] else self.sigma
         return part
 
@@ -180,6 +207,16 @@ class LeastSquares(DataTerm):
         """The same term with ``shift`` added to the data."""
         term = copy.copy(self)
         term.data = self.data + shift
+        return term
+
+    def channels_apart(self) -> LeastSquares:
+        """The same term with every channel as an image of its own, (B, C, ...) to (B C, 1, ...)."""
+        term = copy.copy(self)
+        channels = self.data.shape[1]
+        term.data = self.data.reshape(-1, 1, *self.data.shape[2:])
+        if self.sigma.shape[0] > 1:
+            term.sigma = self.sigma.repeat_interleave(channels, dim=0)
+        term.shape = (*term.data.shape[:2], *self.operator.in_shape)
         return term
 
     def fresh(self) -> LeastSquares:

@@ -29,6 +29,7 @@ class Functional:
     convex: bool = False  # g is convex, closed and proper: prox is firmly non-expansive
     deterministic: bool = True  # two calls with the same arguments return the same image
     has_value: bool = False  # __call__ returns g(x)
+    complex_images: bool = False  # prox takes complex images as they are; else they come as two channels
     calibrated: bool = True  # prox(v, tau) is the prior's best for noise of level sqrt(tau), without refinement
     cost: str = "cheap"  # "expensive" for a network fit: the front door then spends no candidate runs on it
 
@@ -81,14 +82,37 @@ class Functional:
         level = per_image(sigma, images, who=who, what="sigma")
         noisy = level.expand(images.shape[0], *level.shape[1:]).flatten() > 0
         if noisy.all():
-            return restore(self.fresh().prox(images, level**2))
+            return restore(proximal(self.fresh(), images, level**2))
         clean = images.clone()
         if noisy.any():  # items of zero noise are returned as they came
-            clean[noisy] = self.fresh().prox(images[noisy], level.expand(images.shape[0], *level.shape[1:])[noisy] ** 2)
+            levels = level.expand(images.shape[0], *level.shape[1:])[noisy]
+            clean[noisy] = proximal(self.fresh(), images[noisy], levels**2)
         return restore(clean)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def proximal(g: Functional, v: Tensor, tau: float | Tensor) -> Tensor:
+    """``g.prox(v, tau)`` of a batch (B, C, ...); a real-valued prior takes a complex image as two channels."""
+    if not v.is_complex() or g.complex_images:
+        return g.prox(v, tau)
+    return _joined(g.prox(_parts(v), tau))
+
+
+def value(g: Functional, x: Tensor) -> Tensor:
+    """``g(x)`` of a batch (B, C, ...), likewise."""
+    return g(_parts(x) if x.is_complex() and not g.complex_images else x)
+
+
+def _parts(x: Tensor) -> Tensor:
+    """(B, C, ...) complex to (B, 2 C, ...) real."""
+    return torch.cat([x.real, x.imag], dim=1)
+
+
+def _joined(x: Tensor) -> Tensor:
+    """(B, 2 C, ...) real to (B, C, ...) complex."""
+    return torch.complex(*x.chunk(2, dim=1))
 
 
 class Denoiser(Functional):
@@ -96,12 +120,15 @@ class Denoiser(Functional):
 
     ``D`` may be a trained network, an OpenCV or scikit-image function or your own code. With ``layout="BCHW"`` it gets
     and returns tensors (B, C, H, W) and ``sigma`` as a float, or as a tensor (B, 1, 1, 1) when the batch items differ;
-    with ``layout="HWC"`` it gets and returns one NumPy picture at a time, (H, W) when grey, and a float.
+    with ``layout="HWC"`` it gets and returns one NumPy picture at a time, (H, W) when grey, and a float. Real and
+    imaginary part of a complex image are two pictures to it.
 
     Raises: TypeError if ``D`` is not callable or does not return an array; ValueError for an unknown layout or if
     ``D`` returns another shape.
     Source: Venkatakrishnan, Bouman & Wohlberg, *Plug-and-Play Priors for Model Based Reconstruction*, 2013.
     """
+
+    complex_images = True
 
     def __init__(self, denoiser: Any, *, layout: str = "BCHW", deterministic: bool = True, cost: str = "cheap") -> None:
         if not callable(denoiser):
@@ -112,6 +139,8 @@ class Denoiser(Functional):
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         check_image(v, who=repr(self))
+        if v.is_complex():
+            return torch.complex(self.prox(v.real, tau), self.prox(v.imag, tau))
         images = v.reshape(-1, *v.shape[-3:])
         sigma = torch.as_tensor(tau, dtype=v.dtype, device=v.device).sqrt().expand(*v.shape[:-3], 1, 1, 1)
         with torch.no_grad():

@@ -12,6 +12,15 @@ from torch import Tensor
 ArrayLike = Any  # a torch.Tensor or a NumPy array; what goes in is what comes out
 
 
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """The array as a tensor, sharing memory where torch can: copied if read-only, reversed or of foreign byte order."""
+    if array.dtype.kind in "fc" and array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    plain = array.flags.writeable and all(stride >= 0 for stride in array.strides)
+    return torch.from_numpy(array if plain else array.copy())
+
+
 def to_tensor(picture: ArrayLike) -> Tensor:
     """The picture as an image tensor (C, H, W), integers scaled by their type's range to [0, 1].
 
@@ -32,9 +41,9 @@ def to_tensor(picture: ArrayLike) -> Tensor:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
         raise ValueError(f"to_tensor: expected (H, W) or (H, W, C) with at most 4 channels, got {array.shape}.")
-    if array.dtype == np.float16 or array.dtype.itemsize > 8:
-        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    return from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
 def to_image(image: ArrayLike) -> np.ndarray[Any, Any]:
@@ -43,7 +52,9 @@ def to_image(image: ArrayLike) -> np.ndarray[Any, Any]:
     Values are kept as they are (floats, not clipped).
     Raises: ValueError if it is a batch of several images.
     """
-    tensor = torch.as_tensor(image).detach().cpu()
+    tensor = (from_numpy(image) if isinstance(image, np.ndarray) else torch.as_tensor(image)).detach().cpu()
+    if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+        tensor = tensor.float()
     while tensor.ndim > 3 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim not in (2, 3):
@@ -79,7 +90,7 @@ def check_finite(x: Tensor, *, who: str, what: str) -> None:
 
 def batched(v: ArrayLike, *, ndim: int, who: str) -> tuple[Tensor, Callable[[Tensor], ArrayLike]]:
     """``v`` as one batch (B, C, H, W) of floats, and the function that brings a result back to the kind of ``v``."""
-    tensor = torch.from_numpy(v) if isinstance(v, np.ndarray) and v.dtype.kind in "fc" else v
+    tensor = from_numpy(v) if isinstance(v, np.ndarray) and v.dtype.kind in "fc" else v
     if not isinstance(tensor, Tensor):
         kind = f"array of {v.dtype}" if isinstance(v, np.ndarray) else type(v).__name__
         raise TypeError(
@@ -96,6 +107,17 @@ def batched(v: ArrayLike, *, ndim: int, who: str) -> tuple[Tensor, Callable[[Ten
         return x.numpy() if isinstance(v, np.ndarray) else x
 
     return images, restore
+
+
+def true_images(truth: ArrayLike, images: Tensor, ndim: int, who: str) -> Tensor:
+    """``truth`` as a batch beside ``images``. Raises: ValueError for another shape, TypeError for integers."""
+    target, _ = batched(truth, ndim=ndim, who=f"{who}, truth")
+    if target.shape != images.shape:
+        raise ValueError(
+            f"{who}: expected truth of the images' shape {tuple(images.shape)}, got {tuple(target.shape)}."
+        )
+    real = images.real.dtype
+    return target.to(images.device, real.to_complex() if target.is_complex() else real)
 
 
 def per_image(value: float | Tensor, images: Tensor, *, who: str, what: str) -> Tensor:

@@ -158,15 +158,18 @@ class LinearOperator(torch.nn.Module):
     def noise_level(self, y: Tensor) -> Tensor | None:
         """Standard deviation of the noise in ``y`` where the operator lets it be told from signal, per item; else None.
 
-        Here from the patches of data that are a picture, every entry of which counts.
+        Here from the patches of data that are a picture, every entry of which counts, or that a unitary operator turns
+        back into one.
 
         Shapes: ``y`` (..., *out_shape) to (...), or to (..., C) when the data have channels.
         """
-        if len(self.out_shape) < 2 or self.complex_out or self.observed() is not None:
-            return None
         from .noise import patch_noise
 
-        return patch_noise(y)
+        if self.complex_out or self.observed() is not None:
+            return None
+        if self.row_gram and self.rows == self.columns and len(self.in_shape) >= 2:
+            return patch_noise(self._adjoint(y)) / math.sqrt(self.row_gram)
+        return patch_noise(y) if len(self.out_shape) >= 2 else None
 
     def take(self, keep: Tensor) -> LinearOperator:
         """The operator of the items ``keep`` (indices) of a batch, where it was built for one; itself otherwise."""

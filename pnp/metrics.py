@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import ArrayLike
+from .images import ArrayLike, from_numpy
 
 
 def psnr(x: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0) -> Tensor:
@@ -52,7 +52,7 @@ def ssim(x: ArrayLike, truth: ArrayLike, *, data_range: float = 1.0) -> Tensor:
 def _pair(x: ArrayLike, truth: ArrayLike, data_range: float, who: str) -> tuple[Tensor, Tensor]:
     if not data_range > 0:
         raise ValueError(f"{who}: expected data_range > 0, got {data_range!r}.")
-    a, b = (torch.from_numpy(t) if isinstance(t, np.ndarray) else t for t in (x, truth))
+    a, b = (from_numpy(t) if isinstance(t, np.ndarray) else torch.as_tensor(t) for t in (x, truth))
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(f"{who}: expected two images of one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
     if not (a.is_complex() or b.is_complex()):

@@ -30,6 +30,10 @@ def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
     Raises: ValueError and TypeError as for any data of ``A``.
     """
     term = DataTerm(A, y)
+    if term.data.is_complex() and not A.complex_out:  # a real operator sees two pictures of one level
+        parts = torch.stack([estimate_noise(term.data.real, A), estimate_noise(term.data.imag, A)])
+        levels = parts.square().mean(dim=0).sqrt()
+        return levels if len(term.shape) > A.ndim + 1 else levels[0]
     per_item = A.noise_level(term.data)
     if per_item is None:
         levels = torch.full(term.data.shape[:1], math.nan, dtype=term.data.real.dtype, device=term.data.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from .automatic import span_of
 from .data_terms import DataTerm, LeastSquares
 from .functional import Functional
-from .images import ArrayLike, batched, check_finite
+from .images import ArrayLike, from_numpy, true_images
 from .linear_operator import LinearOperator
 from .noise import estimate_noise
 from .result import Choice
@@ -40,7 +40,7 @@ class Problem:
         """Images as the kind, dtype and device of the data."""
         x = x.reshape(self.f.shape)
         if isinstance(self.like, np.ndarray):
-            real = torch.from_numpy(np.empty(0, dtype=self.like.dtype)).real.dtype
+            real = from_numpy(np.empty(0, dtype=self.like.dtype)).real.dtype
             return x.cpu().to(real.to_complex() if x.is_complex() else real).numpy()
         real = self.like.real.dtype
         return x.to(self.like.device, real.to_complex() if x.is_complex() else real)
@@ -65,21 +65,21 @@ def pose(
     if not isinstance(prior, Functional):
         remedy = "wrap it as Denoiser(D)." if callable(prior) else "pnp.priors has a catalogue."
         raise TypeError(f"reconstruct: expected the prior to be a Functional, got {type(prior).__name__}; {remedy}")
-    data = torch.from_numpy(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fc" else y
+    data = from_numpy(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fc" else y
     if isinstance(data, Tensor) and (data.is_floating_point() or data.is_complex()):
         anchor = A._anchor()
-        if anchor is not None:
+        if anchor is None and data.real.dtype in (torch.float16, torch.bfloat16):
+            data = data.to(torch.complex64 if data.is_complex() else torch.float32)
+        elif anchor is not None:
             data = data.to(anchor.device, anchor.dtype.to_complex() if data.is_complex() else anchor.dtype)
     choices: dict[str, Choice] = {}
     f, known = _data_term(data, A, sigma, data_term, choices)
-    start = f.start() if x0 is None else torch.as_tensor(x0).to(f.data.device, f.data.real.dtype)
-    images, _ = batched(start, ndim=A.ndim, who="reconstruct")
-    check_finite(images, who="reconstruct", what="x0")
-    if images.shape[0] != f.data.shape[0]:
-        raise ValueError(f"reconstruct: expected x0 of shape {f.shape}, got {tuple(start.shape)}.")
+    images, _ = f.images(f.start() if x0 is None else x0, "reconstruct")
+    if images.is_complex() and bounds is not None:
+        raise ValueError("reconstruct: expected no bounds for complex images.")
     span = span_of(images)
     shape = (-1, *(1,) * (images.ndim - 1))
-    scale = max(A.norm(), torch.finfo(images.real.dtype).tiny)
+    scale = max(f.operator.norm(), torch.finfo(images.real.dtype).tiny)
     level = f.sigma if f.sigma.numel() in (1, images.shape[0]) else f.sigma.square().mean().sqrt()
     noise = level.reshape(shape) / scale
     if not known and isinstance(f, LeastSquares):
@@ -89,7 +89,7 @@ def pose(
         else:
             f = LeastSquares(A, data, 0.0)
             noise = torch.zeros_like(span)
-    target = None if truth is None else batched(truth, ndim=A.ndim, who="reconstruct")[0].to(images)
+    target = None if truth is None else true_images(truth, images, A.ndim, "reconstruct")
     g = prior if bounds is None else Bounded(prior, bounds)
     return Problem(f, g, images, x0 is not None, noise.expand(span.shape), known, span, target, choices, y)
 
@@ -101,6 +101,8 @@ def _data_term(
     if term is not None:
         if not isinstance(term, DataTerm):
             raise TypeError(f"reconstruct: expected data_term to be a DataTerm, got {type(term).__name__}.")
+        if term.operator.in_shape != A.in_shape or term.shape != DataTerm(A, y).shape:
+            raise ValueError(f"reconstruct: {term!r} is no data term of {A!r} and y; build it from both.")
         return term, True
     if not isinstance(sigma, str):
         choices["sigma"] = Choice(sigma, "given")

@@ -125,8 +125,8 @@ class _Work:
         if f.operator.incoherent and g.cost != "expensive" and not self.problem.start.is_complex():
             return self._random_rows(f)
         if g.cost == "expensive":
-            schedule = annealing(self.problem.noise, self.problem.span, 1.0, 20)
-            return self._single(Plan("HQS", HQS(s=schedule, tol=TOLERANCE)), "an expensive prior gets one annealed run")
+            plan = SAFE.plan(self.problem.noise, self.problem.span, 20)
+            return self._single(plan, "an expensive prior gets one annealed run")
         plans = self._plans(f, effort)
         if effort == "fast" or self.max_calls is not None and self.max_calls < 2 * sum(plan.calls for plan in plans):
             return self._single(self._plans(f, "fast")[0], "the single safe schedule")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .checkpoint import Checkpoint
 from .data_terms import DataTerm
-from .functional import Functional
+from .functional import Functional, proximal, value
 from .metrics import psnr
 from .result import History, Result, Status, empty_history, worst
 
@@ -51,6 +51,11 @@ class Watch:
     progress: bool = False
     truth: Tensor | None = None
     deadline: float = math.inf
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Pictures and volumes alike as (B, C, 1, pixels)."""
+    return x.flatten(2)[:, :, None]
 
 
 def rms(x: Tensor) -> Tensor:
@@ -110,9 +115,9 @@ class Run:
         return x
 
     def prior_step(self, v: Tensor, s: Tensor) -> Tensor:
-        """``g.prox(v, s^2)``, timed."""
+        """``g.prox(v, s^2)``, timed; complex images as two channels where the prior is real-valued."""
         started = time.perf_counter()
-        x = self.g.prox(v, s**2)
+        x = proximal(self.g, v, s**2)
         self._prior_seconds += time.perf_counter() - started
         return x
 
@@ -134,7 +139,8 @@ class Run:
         if len(keep) < len(self.active):
             self.active = self.active[keep]
             where = keep.to(image.device)
-            self.f, self.g = self.f.take(where), self.g.take(where)
+            if len(keep):
+                self.f, self.g = self.f.take(where), self.g.take(where)
             state = {name: value[where] for name, value in state.items()}
         self._save(state)
         if self.watch.callback is not None and self.watch.callback(row):
@@ -159,7 +165,7 @@ class Run:
             self.watch.checkpoint.write()
         statuses = [status or Status.INTERRUPTED for status in self.statuses]
         history = History(**{name: column[: self.iteration] for name, column in self.columns.items()})
-        expected = None if self.risk.isnan().any() else -10 * torch.log10(self.risk)
+        expected = None if self.risk.isnan().any() else -10 * torch.log10(self.risk.clamp_min(1e-30))
         return Result(
             self.output, worst(statuses), self.iteration, history, statuses=tuple(statuses), expected_psnr=expected
         )
@@ -169,11 +175,12 @@ class Run:
         row, active = self.iteration - 1, self.active
         nan = torch.full_like(level, math.nan)
         misfit = self.f.misfit(image) if isinstance(self.f, DataTerm) else nan
-        objective = self.f(image) + self.g(image) if self.f.has_value and self.g.has_value else nan
-        quality = nan if self.watch.truth is None else psnr(image, self.watch.truth[active.to(image.device)]).to(level)
+        objective = value(self.f, image) + value(self.g, image) if self.f.has_value and self.g.has_value else nan
+        truth = None if self.watch.truth is None else self.still_running(self.watch.truth)
+        quality = nan if truth is None else psnr(_flat(image), _flat(truth)).to(level)
         values = torch.stack([level, primal, dual, misfit, objective, quality]).double().cpu()
-        for name, value in zip(("s", "primal", "dual", "misfit", "objective", "psnr"), values, strict=True):
-            self.columns[name][row, active] = value
+        for name, numbers in zip(("s", "primal", "dual", "misfit", "objective", "psnr"), values, strict=True):
+            self.columns[name][row, active] = numbers
         self.columns["data_seconds"][row] = self._data_seconds
         self.columns["prior_seconds"][row] = self._prior_seconds
         return Step(self.iteration, image, level, torch.maximum(primal, dual), misfit, quality)
@@ -250,10 +257,11 @@ class Run:
         self.risk = saved["risk"]
         self.statuses = [None if name is None else Status[name] for name in saved["statuses"]]
         self.columns, self._state = saved["columns"], saved["state"]
-        where = self.active.to(self.output.device)
-        self.f, self.g = self.f.take(where), self.g.take(where)
-        self.f.load_state_dict(saved["f"])
-        self.g.load_state_dict(saved["g"])
+        if len(self.active):
+            where = self.active.to(self.output.device)
+            self.f, self.g = self.f.take(where), self.g.take(where)
+            self.f.load_state_dict(saved["f"])
+            self.g.load_state_dict(saved["g"])
 
 
 class _Silent:

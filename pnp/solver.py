@@ -14,9 +14,16 @@ from torch import Tensor
 from .checkpoint import Checkpoint, fingerprint
 from .data_terms import DataTerm
 from .functional import Functional
-from .images import ArrayLike, batched, check_finite
+from .images import ArrayLike, batched, check_finite, true_images
 from .result import Result, Status
 from .run import Callback, Run, Watch
+
+
+def deadline_of(time_limit: float | None, who: str) -> float:
+    """The monotonic clock's reading when ``time_limit`` seconds are over. Raises: ValueError if negative or NaN."""
+    if time_limit is not None and not time_limit >= 0:
+        raise ValueError(f"{who}: expected time_limit >= 0 seconds, got {time_limit!r}.")
+    return math.inf if time_limit is None else time.monotonic() + time_limit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,10 @@ class Solver:
         """Prior calls that one iteration costs."""
         return 1
 
+    def shortened(self, iterations: int) -> Solver:
+        """The same solver with fewer iterations."""
+        return dataclasses.replace(self, max_iter=iterations)
+
     @torch.no_grad()
     def solve(
         self,
@@ -87,17 +98,17 @@ class Solver:
         if x0 is None and not isinstance(f, DataTerm):
             raise ValueError(f"{type(self).__name__}.solve: {f!r} cannot start a run; give x0.")
         who = f"{type(self).__name__}.solve"
-        ndim = f.operator.ndim if isinstance(f, DataTerm) else 2
-        images, restore = batched(f.start() if x0 is None and isinstance(f, DataTerm) else x0, ndim=ndim, who=who)
-        check_finite(images, who=who, what="x0")
-        if isinstance(f, DataTerm) and images.shape[0] != f.data.shape[0]:
-            raise ValueError(f"{who}: x0 has {images.shape[0]} images, the data {f.data.shape[0]}.")
-        target = None if truth is None else batched(truth, ndim=ndim, who=who)[0].to(images)
+        if isinstance(f, DataTerm):
+            images, restore = f.images(f.start() if x0 is None else x0, who)
+        else:
+            images, restore = batched(x0, ndim=2, who=who)
+            check_finite(images, who=who, what="x0")
+        target = None if truth is None else true_images(truth, images, images.ndim - 2, who)
         file = None
         if checkpoint is not None:
             what = [self, repr(f), repr(g), images]
             file = Checkpoint(checkpoint, fingerprint([*what, *f.identity()] if isinstance(f, DataTerm) else what))
-        deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+        deadline = deadline_of(time_limit, who)
         watch = Watch(callback=callback, checkpoint=file, progress=progress, truth=target, deadline=deadline)
         result = self.run(f, g, images, watch)
         return dataclasses.replace(result, x=restore(result.x))
@@ -146,7 +157,20 @@ class Splitting(Solver):
     def settled_after(self) -> int:
         return 1 if self._levels.ndim == 0 else self._levels.shape[0]
 
+    def shortened(self, iterations: int) -> Solver:
+        """The same solver with fewer iterations; a schedule still ends at its last level."""
+        levels = self._levels
+        if levels.ndim == 0 or len(levels) <= iterations:
+            return super().shortened(iterations)
+        steps = torch.linspace(len(levels) - 1, 0, iterations).round().long().flip(0)
+        return dataclasses.replace(self, s=levels[steps], max_iter=iterations)
+
     def level(self, iteration: int, images: Tensor) -> Tensor:
         """``s`` of an iteration, counted from 1, for every image of a batch: (B, 1, 1, 1)."""
         levels = self._levels if self._levels.ndim == 0 else self._levels[min(iteration, len(self._levels)) - 1]
+        if levels.numel() not in (1, images.shape[0]) or levels.ndim not in (0, images.ndim):
+            raise ValueError(
+                f"{type(self).__name__}: expected s to be one number, one an iteration, or of shape "
+                f"(K, {images.shape[0]}, {', '.join('1' * (images.ndim - 1))}), got shape {tuple(self._levels.shape)}."
+            )
         return levels.to(images.device, images.real.dtype).expand(images.shape[0], *(1,) * (images.ndim - 1))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .functional import Functional
+from .functional import Functional, proximal, value
 from .linear_operator import LinearOperator
 
 
@@ -39,6 +39,8 @@ class Terms(Functional):
     Shapes: ``x`` (B, C, H, W); ``K x`` and the argument of ``prox`` (B, M).
     Raises: TypeError for what is no pair of a Functional and a LinearOperator, ValueError if there is none.
     """
+
+    complex_images = True
 
     def __init__(self, pairs: Sequence[tuple[Functional, LinearOperator]], *, bound: float = 0.98) -> None:
         if not pairs:
@@ -79,12 +81,12 @@ class Terms(Functional):
         step = torch.as_tensor(tau, dtype=v.real.dtype, device=v.device).flatten()
         parts = []
         for g, w, c in zip(self.parts, self._split(v), self.scales, strict=True):
-            parts.append(g.prox(c * w, c**2 * step.reshape(-1, *(1,) * (w.ndim - 1))) / c)
+            parts.append(proximal(g, c * w, c**2 * step.reshape(-1, *(1,) * (w.ndim - 1))) / c)
         return self._join(parts)
 
     def __call__(self, x: Tensor) -> Tensor:
-        values = [g(K.forward(x)) for g, K in zip(self.parts, self.operators, strict=True)]
-        return torch.stack([value.reshape(x.shape[0], -1).sum(dim=1) for value in values]).sum(dim=0)
+        values = [value(g, K.forward(x)) for g, K in zip(self.parts, self.operators, strict=True)]
+        return torch.stack([v.reshape(x.shape[0], -1).sum(dim=1) for v in values]).sum(dim=0)
 
     def fresh(self) -> Terms:
         terms = copy.copy(self)

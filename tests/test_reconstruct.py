@@ -251,3 +251,24 @@ def test_a_kernel_for_every_image():
     for i in range(2):
         alone = reconstruct(y[i], Blur(kernels[i], SIDE), Tikhonov(5.0), sigma=0.02, progress=False)
         assert (together.x[i] - alone.x).abs().max() <= 1e-9
+
+
+def test_random_rows_of_a_colour_picture_are_solved_channel_by_channel():
+    """Errors of the channels are alike, so message passing on all of them at once fails (by 10 dB with BM3D)."""
+    A, x, y = data("single pixel", image="astronaut")
+    for prior in (NLM(), BM3D()):
+        result = reconstruct(y, A, prior, sigma=0.02, progress=False)
+        apart = [reconstruct(channel, A, prior, sigma=0.02, progress=False) for channel in y]
+        assert (result.x - torch.stack([r.x for r in apart])).abs().max() <= 1e-9
+        assert abs(float(result.expected_psnr) - float(psnr(result.x, x))) <= 1.5
+        assert len(result.statuses) == 1
+
+
+def test_a_square_camera_knows_its_noise():
+    """As many orthogonal rows as pixels: the picture itself tells the noise."""
+    A = SinglePixel(SIDE, 64 * 64, seed=0).double()
+    x = picture(64)
+    y = A(x) + 0.05 * noise(A(x).shape)
+    result = reconstruct(y, A, BM3D(), progress=False)
+    assert float(result.parameters["sigma"].value) == pytest.approx(0.05, rel=0.2)
+    assert psnr(result.x, x) > psnr(A.adjoint(y), x) + 2

@@ -203,5 +203,5 @@ def test_bad_settings_and_arguments():
         ADMM().solve(f, Tikhonov(1.0), torch.full((1, 4, 5), math.nan, dtype=f64))
     with pytest.raises(ValueError, match="give x0"):
         ADMM().solve(Tikhonov(1.0), Tikhonov(1.0))
-    with pytest.raises(ValueError, match="x0 has 2 images"):
+    with pytest.raises(ValueError, match="expected x0 of shape"):
         ADMM().solve(f, Tikhonov(1.0), torch.zeros(2, 1, 4, 5, dtype=f64))
