@@ -22,14 +22,14 @@ $(STAMP): pyproject.toml constraints.txt
 		-e '.[dev,bench,fast,bm3d]'
 	@touch $@
 
-demo: $(STAMP)  ## Reconstruct from five kinds of data with every prior; opens nothing, writes results/demo
+demo: $(STAMP)  ## Reconstruct from several kinds of data with every prior; writes results/demo/index.html
 	$(BIN)/python -m benchmarks demo
 
 test: $(STAMP)  ## The tests that take seconds
 	$(BIN)/python -m pytest -q -m 'not slow and not gpu'
 
 installs: $(STAMP)  ## Build wheel and sdist, install each of them elsewhere and import everything
-	$(BIN)/python -m pytest -q tests/test_packaging.py
+	$(BIN)/python -m pytest -q -m slow tests/test_packaging.py
 
 bench: $(STAMP)  ## Every number that the documentation quotes (hours on two cores)
 	$(BIN)/python -m benchmarks all

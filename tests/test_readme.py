@@ -57,3 +57,11 @@ def test_named_make_targets_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         assert set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]*(?:#|`|$))", page.read_text("utf-8"), re.M)) <= targets
+
+
+def test_reference_has_every_public_name():
+    """The catalogues list themselves; the kernel's names are set out by hand."""
+    import pnp
+
+    text = (ROOT / "docs/api/kernel.rst").read_text(encoding="utf-8")
+    assert set(pnp.__all__) - {"__version__", "testing"} <= set(re.findall(r":: pnp\.(\w+)$", text, re.M))
