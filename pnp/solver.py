@@ -118,7 +118,8 @@ class Solver:
         """``solve`` on a checked batch (B, C, H, W), watched as a front door wishes."""
         run = Run(self, f, g, start, watch)
         try:
-            self._loop(run)
+            if len(run.active):  # a resumed run may have ended already
+                self._loop(run)
         except KeyboardInterrupt:
             run.stop(Status.INTERRUPTED)
         return run.result()
