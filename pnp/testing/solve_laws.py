@@ -87,7 +87,7 @@ def facts_are_true(p: Probe) -> Finding:
 
 
 def _folded(A: LinearOperator, y: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The gap between ``A C A^H y`` and its stated spectrum, and the former, for a smoothing ``C``; None if unstated."""
+    """How far ``A C A^H y`` is from what ``fold`` states, and itself, for a smoothing ``C``; None if unstated."""
     axes, grid = tuple(range(-A.ndim, 0)), A.in_shape[-A.ndim :]
     impulse = torch.zeros(grid, dtype=y.dtype, device=y.device)
     impulse.view(-1)[0] = 1
