@@ -44,7 +44,9 @@ torch.save({"x": result.x, "status": result.status.name, "primal": result.histor
 
 def run(folder: Path, kind: str, path: str, out: str, wait: float, kill_after: float | None) -> bool:
     """Run the job; kill it ``kill_after`` seconds after it is ready. Returns whether it finished."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    }
     command = [sys.executable, "-c", JOB, kind, path, out, str(wait)]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -88,7 +90,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, prior, stop):
     path = tmp_path / "run.npz"
     solver.solve(LeastSquares(A, y, 0.02), prior, checkpoint=path, callback=lambda step: step.iteration == stop)
     resumed = []
-    rest = solver.solve(LeastSquares(A, y, 0.02), prior, checkpoint=path, callback=lambda s: resumed.append(s.iteration))
+    rest = solver.solve(
+        LeastSquares(A, y, 0.02), prior, checkpoint=path, callback=lambda s: resumed.append(s.iteration)
+    )
     assert resumed == list(range(stop + 1, 13))
     assert torch.equal(rest.x, whole.x)
     assert torch.equal(rest.history.dual, whole.history.dual)
@@ -104,8 +108,9 @@ def test_another_problem_is_refused(tmp_path):
         arguments = {"y": y, "A": A, "prior": TV(), "sigma": 0.02, "progress": False} | change
         with pytest.raises(ValueError, match="belongs to another problem"):
             reconstruct(checkpoint=path, **arguments)
+    A = Blur.gaussian(1.3, (24, 24), dtype=torch.float64)
     with pytest.raises(ValueError, match="belongs to another problem"):
-        reconstruct(y, Blur.gaussian(1.3, (24, 24), dtype=torch.float64), TV(), sigma=0.02, checkpoint=path, progress=False)
+        reconstruct(y, A, TV(), sigma=0.02, checkpoint=path, progress=False)
 
 
 def test_files(tmp_path):

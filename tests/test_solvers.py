@@ -49,7 +49,7 @@ def test_hqs_finds_its_own_compromise(seed, s):
     A, f, y = problem(seed)
     weight = 3.0
     result = HQS(s=s, max_iter=4000, tol=1e-11).solve(f, Tikhonov(weight))
-    shrink = 1 + weight * s**2  # z = x / shrink, so x solves (A^T A / sigma^2 + (1 - 1/shrink) / s^2) x = A^T y / sigma^2
+    shrink = 1 + weight * s**2  # z = x / shrink: (A^T A / sigma^2 + (1 - 1/shrink) / s^2) x = A^T y / sigma^2
     x = A.tikhonov(y, 0.1**2 * (1 - 1 / shrink) / s**2)
     assert (result.x - x / shrink).norm() <= 1e-7 * x.norm()
 
@@ -79,7 +79,7 @@ def test_a_level_for_every_image():
 
 
 def test_tv_deblurring_agrees_with_an_independent_solver():
-    """The minimiser of 1/(2 sigma^2) ||A x - y||^2 + weight TV(x) on a tiny picture, by SciPy on a smoothed objective."""
+    """The minimiser of 1/(2 sigma^2) ||A x - y||^2 + weight TV(x) on a tiny picture, by SciPy, smoothed."""
     from scipy.optimize import minimize
 
     g = torch.Generator().manual_seed(3)
@@ -99,10 +99,9 @@ def test_tv_deblurring_agrees_with_an_independent_solver():
         return value.item(), gradient.numpy()
 
     reference = y.flatten().numpy()
+    options = {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-10}
     for eps in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
-        reference = minimize(
-            objective, reference, args=(eps,), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-10}
-        ).x
+        reference = minimize(objective, reference, args=(eps,), jac=True, method="L-BFGS-B", options=options).x
     result = ADMM(s=0.05, max_iter=3000, tol=1e-6).solve(LeastSquares(A, y, sigma), TV(weight, gap=1e-8))
     best, ours = objective(reference, 0.0)[0], objective(result.x.flatten().numpy(), 0.0)[0]
     assert ours <= best * (1 + 1e-5)
@@ -190,14 +189,14 @@ def test_bad_levels(solver, bad):
 
 
 def test_bad_settings_and_arguments():
-    _, f, y = problem(0)
+    _, f, _ = problem(0)
     with pytest.raises(ValueError, match="max_iter"):
         ADMM(max_iter=0)
     with pytest.raises(ValueError, match="relaxation"):
         ADMM(relaxation=2.0)
     with pytest.raises(ValueError, match="tol"):
         HQS(tol=math.nan)
-    with pytest.raises(TypeError, match="expected g to be a Functional.*Denoiser"):
+    with pytest.raises(TypeError, match=r"expected g to be a Functional.*Denoiser"):
         ADMM().solve(f, lambda x, sigma: x)
     with pytest.raises(ValueError, match="NaN or infinite"):
         ADMM().solve(f, Tikhonov(1.0), torch.full((1, 4, 5), math.nan, dtype=f64))
