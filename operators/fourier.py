@@ -117,7 +117,10 @@ class Fourier(Delegate):
         sensitivities: Tensor | None = None,
         dtype: torch.dtype | None = None,
     ) -> Fourier:
-        """A share ``keep`` of the frequencies, each with the same chance."""
+        """A share ``keep`` of the frequencies: the zero frequency, and others each with the same chance.
+
+        For studies: most of a picture's energy lies in the few low frequencies that such a mask mostly misses.
+        """
         return cls(shape, _weights(sampling.uniform(shape, keep, seed), dtype), real=real, sensitivities=sensitivities)
 
     @property

@@ -26,8 +26,8 @@ def radius(shape: Sequence[int]) -> Tensor:
 
 
 def uniform(shape: Sequence[int], keep: float, seed: int) -> Tensor:
-    """A share ``keep`` of the frequencies, each with the same chance."""
-    return _draw(torch.ones(tuple(shape)), keep, seed, torch.zeros(tuple(shape), dtype=torch.bool))
+    """A share ``keep`` of the frequencies: the zero frequency, and others each with the same chance."""
+    return _draw(torch.ones(tuple(shape)), keep, seed, radius(shape) == 0)
 
 
 def variable_density(shape: Sequence[int], keep: float, seed: int, centre: float) -> Tensor:
