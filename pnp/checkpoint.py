@@ -79,7 +79,7 @@ class Checkpoint:
         import zipfile
 
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 content = json.loads(file["tree"].tobytes().decode())
                 arrays = {name: file[name] for name in file.files if name != "tree"}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

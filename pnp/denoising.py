@@ -14,6 +14,8 @@ from .solver import Solver
 
 PROBE = 0.2  # of the noise level: less flatters block matching, more wrongs non-local means
 
+LEAST_RISK = 1e-3  # of the noise variance: no denoiser is believed to gain more than 30 dB
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Denoising(Solver):
@@ -60,7 +62,7 @@ class Denoising(Solver):
                 parts = 1 + v.is_complex()
                 error = (candidate - v).abs().square().flatten(1).mean(dim=1).reshape(best.shape)
                 risk = error + self.noise**2 * (2 * freedom - parts)
-                run.predict(torch.minimum(best, risk).clamp_min(1e-12))
+                run.predict(torch.maximum(torch.minimum(best, risk), LEAST_RISK * self.noise**2))
             better = risk < best
             moved = torch.where(better, candidate - x, nothing)
             x, best = torch.where(better, candidate, x), torch.minimum(best, risk)

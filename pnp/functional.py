@@ -101,8 +101,8 @@ def proximal(g: Functional, v: Tensor, tau: float | Tensor) -> Tensor:
 
 
 def value(g: Functional, x: Tensor) -> Tensor:
-    """``g(x)`` of a batch (B, C, ...), likewise."""
-    return g(_parts(x) if x.is_complex() and not g.complex_images else x)
+    """``g(x)`` of a batch (B, C, ...), likewise; one number an image, volumes included."""
+    return g(_parts(x) if x.is_complex() and not g.complex_images else x).reshape(len(x), -1).sum(dim=1)
 
 
 def _parts(x: Tensor) -> Tensor:

@@ -68,10 +68,14 @@ class Probe:
             return self.sure(x, x_shifted)
         power = A.norm() ** 2
         c = power * (WHITENING_FLOOR + (WHITENING * f.sigma / self.span) ** 2)
+
+        def whiten(r: Tensor) -> Tensor:
+            return A._by_parts(lambda part: A._solve_dual(part, c), r, A.complex_out, A.complex_out)
+
         r, variance = f.residual(x), f.sigma.reshape(-1).square()
         change = A.forward(x_shifted - x) / self.step
-        weighted = (r.conj() * A._solve_dual(r, c)).real.flatten(1).sum(dim=1)
-        freedom = (A._solve_dual(self.direction, c).conj() * change).real.flatten(1).sum(dim=1)
+        weighted = (r.conj() * whiten(r)).real.flatten(1).sum(dim=1)
+        freedom = (whiten(self.direction).conj() * change).real.flatten(1).sum(dim=1)
         return (weighted + 2 * variance * freedom) / f.count()
 
     def gcv(self, x: Tensor, x_shifted: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class Terms(Functional):
 
     def __call__(self, x: Tensor) -> Tensor:
         values = [value(g, K.forward(x)) for g, K in zip(self.parts, self.operators, strict=True)]
-        return torch.stack([v.reshape(x.shape[0], -1).sum(dim=1) for v in values]).sum(dim=0)
+        return torch.stack(values).sum(dim=0)
 
     def fresh(self) -> Terms:
         terms = copy.copy(self)
