@@ -158,10 +158,8 @@ class LeastSquares(DataTerm):
 
         if not (self.sigma > 0).all():
             raise ValueError("LeastSquares: a noise level per measurement must be > 0; use a Mask for exact entries.")
-        weight = (1 / self.sigma).expand(1, *self.data.shape[1:])
-        shape = tuple(weight.shape[-len(self.operator.out_shape) :])
-        weight = weight.reshape(-1, *shape)
-        if not bool((weight == weight[:1]).all()) or self.sigma.shape[0] != 1:
+        weight = (1 / self.sigma).expand(self.data.shape).reshape(-1, *self.operator.out_shape)
+        if not bool((weight == weight[:1]).all()):
             raise ValueError(
                 "LeastSquares: a noise level per measurement must be the same for all channels and images."
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .images import ArrayLike, batched, check_finite, check_image, per_image
+from .images import ArrayLike, batched, check_finite, check_image, per_image, to_image, to_tensor
 
 
 class Functional:
@@ -153,13 +154,13 @@ class Denoiser(Functional):
         return self._checked(self.denoiser(images, levels[0].item() if equal else levels), images)
 
     def _pictures(self, images: Tensor, sigma: Tensor) -> Tensor:
-        from .images import to_image, to_tensor
-
-        cleaned = [
-            to_tensor(self.denoiser(to_image(image), level))
-            for image, level in zip(images, sigma.flatten().tolist(), strict=True)
-        ]
-        return torch.stack([self._checked(x, image) for x, image in zip(cleaned, images, strict=True)])
+        cleaned = []
+        for image, level in zip(images, sigma.flatten().tolist(), strict=True):
+            picture = self.denoiser(to_image(image), level)
+            if not isinstance(picture, np.ndarray):
+                raise TypeError(f"{self!r}: the denoiser must return a NumPy array, got {type(picture).__name__}.")
+            cleaned.append(self._checked(to_tensor(picture), image))
+        return torch.stack(cleaned)
 
     def _checked(self, x: Any, expected: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
