@@ -126,6 +126,12 @@ class FalseFact(Filter):
         return 0.45  # 0.6^2 + 0.3^2, but neighbouring rows overlap
 
 
+class FalseMultiple(Filter):
+    @property
+    def multiple(self):
+        return 0.9
+
+
 class WrongClosedForm(Filter):
     def _solve_dual(self, r, rho):
         return r / (0.9**2 + rho)
@@ -160,6 +166,7 @@ PLANTED = [
     (StaleCache, "state_dict", "stale cache"),
     (WrongNorm, "norm", "norm() says 0.5"),
     (FalseFact, "stated facts", "row_gram"),
+    (FalseMultiple, "stated facts", "multiple"),
     (WrongClosedForm, "stated solves", "_solve_dual"),
     (WrongClosedForm, "normal equations", "rho"),
     (DetachedGradient, "gradient", ""),
