@@ -10,7 +10,7 @@ from .linear_operator import LinearOperator
 from .products import Composition, Sum
 from .stack import Stack
 
-__all__ = ["Adjoint", "Composition", "Conjugate", "Scaled", "Stack", "Sum", "Weighted"]
+__all__ = ["Adjoint", "Around", "Composition", "Conjugate", "Scaled", "Stack", "Sum", "Weighted"]
 
 
 class Adjoint(LinearOperator):
@@ -82,8 +82,8 @@ class Adjoint(LinearOperator):
         return f"({self.operator!r}).H"
 
 
-class Conjugate(LinearOperator):
-    """``conj(A)``: the operator ``x -> conj(A conj(x))``."""
+class Around(LinearOperator):
+    """An operator made of another one between the same spaces; which data count is the inner one's to say."""
 
     def __init__(self, operator: LinearOperator) -> None:
         super().__init__(
@@ -94,6 +94,17 @@ class Conjugate(LinearOperator):
             ndim=operator.ndim,
         )
         self.operator = operator
+
+    def observed(self) -> Tensor | None:
+        return self.operator.observed()
+
+    @property
+    def rows(self) -> int:
+        return self.operator.rows
+
+
+class Conjugate(Around):
+    """``conj(A)``: the operator ``x -> conj(A conj(x))``."""
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.operator._forward(x.conj()).conj()
@@ -130,7 +141,7 @@ class Conjugate(LinearOperator):
         return f"conj({self.operator!r})"
 
 
-class Scaled(LinearOperator):
+class Scaled(Around):
     """``c A`` for a number ``c``; every closed form of ``A`` remains with ``rho / |c|^2``."""
 
     def __init__(self, factor: float | complex, operator: LinearOperator) -> None:
@@ -138,14 +149,8 @@ class Scaled(LinearOperator):
             raise TypeError(f"{operator!r}: a complex factor needs an operator between complex spaces, got {factor!r}.")
         if factor == 0 or not math.isfinite(abs(factor)):
             raise ValueError(f"{operator!r}: expected a finite factor other than 0, got {factor!r}.")
-        super().__init__(
-            operator.in_shape,
-            operator.out_shape,
-            complex_in=operator.complex_in,
-            complex_out=operator.complex_out,
-            ndim=operator.ndim,
-        )
-        self.factor, self.operator = factor, operator
+        super().__init__(operator)
+        self.factor = factor
         self.power = abs(factor) ** 2
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -193,9 +198,6 @@ class Scaled(LinearOperator):
         power = self.operator.circulant()
         return None if power is None else self.power * power
 
-    def observed(self) -> Tensor | None:
-        return self.operator.observed()
-
     @property
     def solves_dual(self) -> bool:
         return self.operator.solves_dual
@@ -203,10 +205,6 @@ class Scaled(LinearOperator):
     @property
     def solves_primal(self) -> bool:
         return self.operator.solves_primal
-
-    @property
-    def rows(self) -> int:
-        return self.operator.rows
 
     @property
     def incoherent(self) -> bool:
@@ -233,21 +231,14 @@ class Scaled(LinearOperator):
         return f"{self.factor!r} * {self.operator!r}"
 
 
-class Weighted(LinearOperator):
+class Weighted(Around):
     """``W A`` with ``W`` a diagonal of positive weights, one per measurement: whitened data.
 
     Shapes: ``weight`` like ``A.out_shape``.
     """
 
     def __init__(self, weight: Tensor, operator: LinearOperator) -> None:
-        super().__init__(
-            operator.in_shape,
-            operator.out_shape,
-            complex_in=operator.complex_in,
-            complex_out=operator.complex_out,
-            ndim=operator.ndim,
-        )
-        self.operator = operator
+        super().__init__(operator)
         self.register_buffer("weight", weight)
         self.weight: Tensor
 
@@ -277,13 +268,6 @@ class Weighted(LinearOperator):
     @property
     def solves_primal(self) -> bool:
         return False
-
-    def observed(self) -> Tensor | None:
-        return self.operator.observed()
-
-    @property
-    def rows(self) -> int:
-        return self.operator.rows
 
     def start(self, y: Tensor) -> Tensor:
         return self.operator.start(y / self.weight)
