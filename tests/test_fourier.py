@@ -87,6 +87,14 @@ def test_masks_are_where_they_should_be(shape):
     assert not torch.equal(Fourier.random(shape, 0.3, seed=1).mask, Fourier.random(shape, 0.3, seed=2).mask)
 
 
+@given(st.integers(0, 99))
+def test_the_centre_is_always_measured(seed):
+    lines, points = Fourier.lines((32, 20), 0.15, seed, centre=0.13), Fourier.random((32, 20), 0.05, seed)
+    assert lines.mask[[-2, -1, 0, 1, 2]].min() == 1
+    assert lines.rows == 5 * 20
+    assert points.mask[0, 0] == 1
+
+
 @given(st.integers(1, 30), st.integers(3, 20), st.integers(3, 20))
 def test_spokes_are_symmetric(spokes, height, width):
     mask = Fourier.radial((height, width), spokes).mask
