@@ -82,7 +82,8 @@ class DAMP(Solver):
             divergence = (sign * (run.prior_step(r + probe * sign, s) - image)).flatten(1).mean(dim=1)
             a = (divergence.reshape(s.shape) / probe).clamp(0, MAX_DIVERGENCE)
             x = (image - a * r) / (1 - a) if f.operator.row_gram is not None else image
-            memory = memory * a * (f.operator.columns / f.operator.rows)  # the Onsager term of the next residual
+            onsager = a * (f.operator.columns / f.operator.rows)  # times the residual: the next one's correction
+            memory = memory * onsager.reshape(-1, *(1,) * (memory.ndim - 1))
 
             stalls = stalls + (s >= STALLED * s_best)
             done = (stalls >= 2) | (s > RISEN * s_best)

@@ -75,7 +75,7 @@ class Probe:
         r, variance = f.residual(x), f.sigma.reshape(-1).square()
         change = A.forward(x_shifted - x) / self.step
         weighted = (r.conj() * whiten(r)).real.flatten(1).sum(dim=1)
-        freedom = (whiten(self.direction).conj() * change).real.flatten(1).sum(dim=1)
+        freedom = (whiten(self.direction.expand_as(r)).conj() * change).real.flatten(1).sum(dim=1)
         return (weighted + 2 * variance * freedom) / f.count()
 
     def gcv(self, x: Tensor, x_shifted: Tensor) -> Tensor:

@@ -273,6 +273,21 @@ def test_batch_mates_of_other_sizes_do_not_matter():
         assert (together - alone).abs().max() <= 1e-9
 
 
+@pytest.mark.parametrize("patterns", ["gaussian", "rademacher", "binary", "hadamard"])
+def test_a_batch_behind_random_rows(patterns):
+    """The Onsager term once mixed batch and channels."""
+    A = SinglePixel((16, 16), 120, patterns, seed=1, dtype=f64)
+    x = picture(16)
+    x = torch.stack([x, x.flip(-1), 0.5 * x])
+    y = A(x) + 0.01 * noise((3, 1, 120))
+    for g in (TV(), NLM()):
+        together = reconstruct(y, A, g, sigma=0.01, progress=False)
+        for i in range(3):
+            alone = reconstruct(y[i], A, g, sigma=0.01, progress=False)
+            assert (together.x[i] - alone.x).abs().max() <= 1e-9
+            assert together.statuses[i] is alone.status
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
 def test_broken_checkpoints(tmp_path, content):
     (tmp_path / "c.npz").write_bytes(content)
