@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 CHECK_EVERY = 4  # iterations between two looks at the residual: each look synchronises with the device
+GROWTH = 100.0  # of the residual above its least value, which a system solved in exact arithmetic may show for a while
 REFRESH_EVERY = 50  # iterations between two true residuals: the recurrence drifts by rounding
 STAGNATION = 0.2  # share of the true residual that is drift, from which on the arithmetic allows no better solution
 
@@ -62,6 +63,7 @@ def conjugate_gradient(
     p, rz = z, inner(r, z, dims)
     largest = torch.zeros_like(norm_b)  # a Rayleigh quotient: lower bound of ||K||, close after a few iterations
     active = torch.ones_like(norm_b, dtype=torch.bool)
+    best, least = x, inner(r, r, dims)  # of the iterates whose true residual is known
     iteration = 0
     for iteration in range(1, max_iter + 1):
         if (iteration - 1) % CHECK_EVERY == 0:
@@ -77,12 +79,19 @@ def conjugate_gradient(
         r = r - step * image
         if iteration % REFRESH_EVERY == 0:
             true = b - apply(x)
-            drift = inner(true - r, true - r, dims)  # what remains is rounding: no further step can lower it
-            active = active & (drift <= STAGNATION**2 * inner(true, true, dims))
+            drift, power = inner(true - r, true - r, dims), inner(true, true, dims)
+            better = power < least
+            best, least = torch.where(better, x, best), torch.minimum(power, least)
+            # Where rounding makes up the residual, or it has grown, no further step can lower it.
+            active = active & (drift <= STAGNATION**2 * power) & (power <= GROWTH**2 * least)
             r = true
         z = precondition(r) if precondition else r
         rz, rz_old = inner(r, z, dims), rz
         p = z + torch.where(active, _ratio(rz, rz_old), 0) * p
+    if iteration >= REFRESH_EVERY:  # rounding may have driven the last iterates away
+        true = b - apply(x)
+        power = inner(true, true, dims)
+        x, r = torch.where(power <= least, x, best), torch.where(power <= least, true, b - apply(best))
     return Solution(x, iteration, inner(r, r, dims).sqrt())
 
 
