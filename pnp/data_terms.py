@@ -187,7 +187,7 @@ class LeastSquares(DataTerm):
             x, warm = self.operator._tikhonov(self.data, rho, v, self.tol, start)
         if self._remembers:
             self._warm = warm
-        return x
+        return x.reshape(v.shape) if x.numel() == v.numel() else x  # one image may come without its batch dimension
 
     def gradient(self, x: Tensor) -> Tensor:
         return self.operator.adjoint(self.residual(x) / self.sigma**2)

@@ -351,3 +351,13 @@ def test_what_a_denoiser_may_not_return():
         Denoiser(3)
     with pytest.raises(ValueError, match="layout must be"):
         Denoiser(print, layout="CHW")
+
+
+def test_the_prox_of_one_image_keeps_its_shape():
+    """(C, H, W) in, (C, H, W) out, as for every functional."""
+    A = Blur.gaussian(0.8, (6, 5), dtype=torch.float64)
+    y = torch.rand(1, 6, 5, dtype=torch.float64)
+    f = LeastSquares(A, y, 0.1)
+    single = f.prox(torch.zeros_like(y), 0.5)
+    assert single.shape == y.shape
+    assert torch.equal(single, f.prox(torch.zeros_like(y)[None], 0.5)[0])
