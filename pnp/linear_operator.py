@@ -425,7 +425,7 @@ class LinearOperator(torch.nn.Module):
             tolerance=tolerance,
             start=start,
             precondition=lambda w: self._precondition_dual(w, rho),
-            max_iter=2 * math.prod(self.out_shape) + 1000,
+            max_iter=2 * math.prod(self.out_shape) + 20000,
         )
 
     def _primal_cg(
@@ -444,7 +444,7 @@ class LinearOperator(torch.nn.Module):
             tolerance=tolerance,
             start=start,
             precondition=lambda x: self._precondition_primal(x, rho),
-            max_iter=2 * self.columns + 1000,
+            max_iter=2 * self.columns + 20000,
         )
 
     def _align(self, rho: float | Tensor, shape: tuple[int, ...]) -> float | Tensor:

@@ -66,6 +66,15 @@ def test_the_rest_is_solved_by_conjugate_gradients(name, rho):
     assert broken(A, rho, tol=1e-10) <= 1e-9
 
 
+@pytest.mark.parametrize("rho", [1e-8, 1e-6, 1e-4, 1.0, 1e4])
+def test_conjugate_gradients_reach_the_smallest_penalties(rho):
+    """1e-9 of the data, the penalty and the image, with ``tol=1e-10``."""
+    A = Blur.gaussian(1.2, (16, 16), dtype=float64) @ Mask.random((16, 16), 0.5, 0, dtype=float64)
+    assert "CG" in A.explain()
+    assert A.norm() <= 1 + 1e-6  # so that ``broken`` measures against the image itself
+    assert broken(A, rho, tol=1e-10) <= 1e-9
+
+
 @given(rho=st.floats(1e-3, 1e2), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_default_tolerance_is_an_error_of_a_millionth(rho, seed):
