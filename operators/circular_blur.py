@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
+from pnp.tikhonov import align, by_parts
 
 from .cache import Cache
 from .spectral_start import noise_level, wiener
@@ -51,8 +52,8 @@ class CircularBlur(LinearOperator):
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         if y.is_complex() or v is not None and v.is_complex():
-            return self._tikhonov_by_parts(y, rho, v, tol), None
-        h, rho = self.spectrum(), self._align(rho, self.in_shape)
+            return by_parts(self, y, rho, v, tol), None
+        h, rho = self.spectrum(), align(self, rho, self.in_shape)
         gain = h.conj() / (h.abs().square() + rho)
         if v is None:
             return self._inverse(gain * self._transform(y)), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
+from pnp.tikhonov import align, by_parts
 
 
 class Direct(LinearOperator):
@@ -22,9 +23,9 @@ class Direct(LinearOperator):
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
-            return self._tikhonov_by_parts(y, rho, v, tol), None
+            return by_parts(self, y, rho, v, tol), None
         if self.complex_out and not y.is_complex():
             y = y.to(y.dtype.to_complex())
         residual = y if v is None else y - self.forward(v)
-        step = self._regularised_inverse(residual, self._align(rho, self.out_shape))
+        step = self._regularised_inverse(residual, align(self, rho, self.out_shape))
         return (step if v is None else v + step), None

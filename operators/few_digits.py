@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pnp.linear_operator import DEFAULT_TOLERANCE, LinearOperator
+from pnp.linear_operator import LinearOperator
+from pnp.tikhonov import DEFAULT_TOLERANCE, align, largest_singular_value, primal_cg
 
 from .cache import Cache
 
@@ -24,7 +25,7 @@ class FewDigits(LinearOperator):
         self._norm: Cache[float] = Cache()
 
     def norm(self) -> float:
-        return self._norm.get(self._tensors(), self._lanczos_norm)
+        return self._norm.get(self._tensors(), lambda: largest_singular_value(self))
 
     def _tikhonov(
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
@@ -37,6 +38,6 @@ class FewDigits(LinearOperator):
             return super()._tikhonov(y, rho, v, tol, start)
         reachable = 8 * torch.finfo(y.dtype).eps * condition
         gradient = self._adjoint(y if v is None else y - self._forward(v))
-        rho = self._align(rho, self.in_shape)
-        step = self._primal_cg(gradient, rho, v, max(tol or DEFAULT_TOLERANCE, reachable), None).x
+        rho = align(self, rho, self.in_shape)
+        step = primal_cg(self, gradient, rho, v, max(tol or DEFAULT_TOLERANCE, reachable), None).x
         return (step if v is None else v + step), None

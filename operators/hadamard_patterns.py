@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from pnp.tikhonov import largest_singular_value
+
 from .cache import Cache
 from .direct import Direct
 from .hadamard import hadamard, orders, transform
@@ -121,7 +123,7 @@ class HadamardPatterns(Direct):
             )  # ascending; the smallest are eigenvalues of A A^T n/L, the others, if any, are 1
             largest = 1.0 if self.rows > len(gaps) else float(gaps[self.rows - 1])
             return math.sqrt(largest * self.length / self.columns)
-        return self._lanczos_norm()
+        return largest_singular_value(self)
 
     def route(self) -> str:
         if self.row_gram is None and self.length == self.columns:

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor
 
 from .circulant import divide
-from .conjugate_gradient import Solution, conjugate_gradient, inner
+from .tikhonov import align, by_parts, dual_cg, largest_singular_value, primal_cg
 
 if TYPE_CHECKING:
     import pylops
     import scipy.sparse.linalg
-
-DEFAULT_TOLERANCE = 1e-6  # of ||x||: at penalties of 1e-4 a looser data step costs whole decibels
 
 
 class LinearOperator(torch.nn.Module):
@@ -237,7 +235,7 @@ class LinearOperator(torch.nn.Module):
         if self.row_gram is not None or self.column_gram is not None:
             return math.sqrt(max(self.row_gram or 0.0, self.column_gram or 0.0))
         h = self.spectrum()
-        return float(h.abs().max()) if h is not None else self._lanczos_norm()
+        return float(h.abs().max()) if h is not None else largest_singular_value(self)
 
     def explain(self) -> str:
         """How ``tikhonov`` is solved for this operator, and what it costs."""
@@ -382,77 +380,26 @@ class LinearOperator(torch.nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """``tikhonov`` without checks; ``start`` and the second result carry CG's warm start between solves."""
         if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
-            return self._tikhonov_by_parts(y, rho, v, tol), None  # a real operator and complex images
+            return by_parts(self, y, rho, v, tol), None  # a real operator and complex images
         residual = y if v is None else y - self.forward(v)
         if self.complex_out and not residual.is_complex():
             residual = residual.to(residual.dtype.to_complex())
-        rho_data, rho_image = self._align(rho, self.out_shape), self._align(rho, self.in_shape)
+        rho_data, rho_image = align(self, rho, self.out_shape), align(self, rho, self.in_shape)
         w: Tensor | None = None
         if self._on_the_data_side():
             if self.solves_dual:
                 step = self._adjoint(self._solve_dual(residual, rho_data))
             else:
-                w = self._dual_cg(residual, rho_data, v, tol, start).x
+                w = dual_cg(self, residual, rho_data, v, tol, start).x
                 step = self._adjoint(w)
         else:
             gradient = self._adjoint(residual)
             if self.solves_primal:
                 step = self._solve_primal(gradient, rho_image)
             else:
-                w = self._primal_cg(gradient, rho_image, v, tol, start).x
+                w = primal_cg(self, gradient, rho_image, v, tol, start).x
                 step = w
         return (step if v is None else v + step), w
-
-    def _tikhonov_by_parts(self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None) -> Tensor:
-        vr, vi = (None, None) if v is None else (v.real, v.imag if v.is_complex() else torch.zeros_like(v))
-        yr, yi = y.real, y.imag if y.is_complex() else torch.zeros_like(y)
-        return torch.complex(self._tikhonov(yr, rho, vr, tol, None)[0], self._tikhonov(yi, rho, vi, tol, None)[0])
-
-    def _dual_cg(
-        self, r: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
-    ) -> Solution:
-        limit = 2 * torch.as_tensor(rho, dtype=r.real.dtype, device=r.device).sqrt() * (tol or DEFAULT_TOLERANCE)
-
-        def tolerance(w: Tensor) -> Tensor:
-            x = self._adjoint(w) if v is None else v + self._adjoint(w)
-            size = inner(x, x, len(self.in_shape)).sqrt()
-            return limit * size.reshape(*size.shape[: size.ndim - len(self.in_shape)], *(1,) * len(self.out_shape))
-
-        return conjugate_gradient(
-            lambda w: self._forward(self._adjoint(w)) + rho * w,
-            r,
-            dims=len(self.out_shape),
-            tolerance=tolerance,
-            start=start,
-            precondition=lambda w: self._precondition_dual(w, rho),
-            max_iter=2 * math.prod(self.out_shape) + 20000,
-        )
-
-    def _primal_cg(
-        self, b: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
-    ) -> Solution:
-        limit = rho * (tol or DEFAULT_TOLERANCE)
-
-        def tolerance(step: Tensor) -> Tensor:
-            x = step if v is None else v + step
-            return limit * inner(x, x, len(self.in_shape)).sqrt()
-
-        return conjugate_gradient(
-            lambda x: self._adjoint(self._forward(x)) + rho * x,
-            b,
-            dims=len(self.in_shape),
-            tolerance=tolerance,
-            start=start,
-            precondition=lambda x: self._precondition_primal(x, rho),
-            max_iter=2 * self.columns + 20000,
-        )
-
-    def _align(self, rho: float | Tensor, shape: tuple[int, ...]) -> float | Tensor:
-        """One number an image, (B, 1, 1, 1), reshaped to broadcast against (..., *shape)."""
-        if not isinstance(rho, Tensor) or rho.ndim == 0:
-            return rho
-        lead = rho.shape[: max(rho.ndim - len(self.in_shape), 0)]
-        return rho.reshape(*lead, *(1,) * len(shape))
 
     def _divide_spectrum(self, r: Tensor, rho: float | Tensor) -> Tensor:
         h = self.spectrum()
@@ -465,29 +412,6 @@ class LinearOperator(torch.nn.Module):
         if not isinstance(power, Tensor) or b.is_complex():  # a constant changes nothing
             return b
         return divide(b, power + rho, self.ndim)
-
-    def _lanczos_norm(self, steps: int = 300, tol: float = 1e-6) -> float:
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn(self.in_shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
-        v, v_old, beta = v / v.norm(), torch.zeros_like(v), 0.0
-        diagonal: list[float] = []
-        off: list[float] = []
-        estimate = 0.0
-        for _ in range(steps):
-            w = self._adjoint(self._forward(v)) - beta * v_old
-            alpha = float(torch.vdot(v.flatten(), w.flatten()).real)
-            w = w - alpha * v
-            diagonal.append(alpha)
-            tridiagonal = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-            if off:
-                tridiagonal = tridiagonal + torch.diag(torch.tensor(off, dtype=torch.float64), 1)
-            previous, estimate = estimate, float(torch.linalg.eigvalsh(tridiagonal, UPLO="U")[-1])
-            beta = float(w.norm())
-            if estimate - previous <= tol * estimate or beta <= 1e-12 * estimate or len(diagonal) >= self.columns:
-                break
-            off.append(beta)
-            v, v_old = w / beta, v
-        return math.sqrt(max(estimate, 0.0))
 
 
 def _shape(shape: tuple[int, ...], who: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from pictures import picture
 from pnp.metrics import psnr
 from pnp.operators import Radon, radon
 from pnp.operators.strips import coverage
+from pnp.tikhonov import primal_cg
 
 
 def disk(side, radius, x0, y0, fine=8):
@@ -104,7 +105,7 @@ def test_the_ramp_preconditioner_saves_iterations(monkeypatch):
     for kind in (Radon, type("Plain", (Radon,), {"_precondition_primal": lambda self, b, rho: b})):
         A = kind((48, 48), 90, dtype=torch.float64)
         y, rho = A.forward(x), 1e-3 * A.norm() ** 2
-        solution = A._primal_cg(A.adjoint(y), rho, None, None, None)
+        solution = primal_cg(A, A.adjoint(y), rho, None, None, None)
         counts.append(solution.iterations)
     assert 2 * counts[0] <= counts[1]
 
