@@ -9,7 +9,9 @@ from torch import Tensor
 
 from .data_terms import LeastSquares
 
-WHITENING, WHITENING_FLOOR = 6.0, 1e-3  # c / ||A||^2: noise levels per data range, squared, and its least value
+# c / ||A||^2 = least + (gain * noise level / range)^2, at most the last. On camera and coins (blurs and decimation, four
+# priors, three noise levels) the best of three candidates was missed by 0.02 dB on average, 0.07 without whitening.
+WHITENING_LEAST, WHITENING_GAIN, WHITENING_MOST = 0.03, 40.0, 0.3
 PROBE = 0.3  # step in units of the noise level: 1.0 is biased and picks wrong by up to 1 dB, 0.1 and 0.3 agree
 Reconstruction = Callable[[LeastSquares], Tensor]  # from a data term to images (B, C, H, W), start and all
 
@@ -67,7 +69,7 @@ class Probe:
         if not A.solves_dual or A.row_gram is not None:
             return self.sure(x, x_shifted)
         power = A.norm() ** 2
-        c = power * (WHITENING_FLOOR + (WHITENING * f.sigma / self.span) ** 2)
+        c = power * (WHITENING_LEAST + (WHITENING_GAIN * f.sigma / self.span) ** 2).clamp_max(WHITENING_MOST)
 
         def whiten(r: Tensor) -> Tensor:
             return A._by_parts(lambda part: A._solve_dual(part, c), r, A.complex_out, A.complex_out)
