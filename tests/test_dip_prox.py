@@ -146,3 +146,14 @@ def test_repr_says_what_is_not_default():
     assert repr(DeepImagePrior()) == "DeepImagePrior()"
     assert repr(DeepImagePrior("tapered", seed=3)) == "DeepImagePrior(network='tapered', seed=3)"
     assert repr(DeepImagePrior(l2=1e-3)) != repr(DeepImagePrior(l2=1e-4))
+
+
+def test_a_volume_is_fitted_slice_by_slice_as_channels():
+    """(B, C, D, H, W) with one variance a volume keeps its shape and equals the same slices given as channels."""
+    from pnp.priors import DeepImagePrior
+
+    v = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    prior = DeepImagePrior("tiny", seed=0)
+    x = prior.prox(v, torch.full((2, 1, 1, 1, 1), 0.01))
+    assert x.shape == v.shape
+    assert torch.equal(x[:, 0], prior.prox(v[:, 0], torch.full((2, 1, 1, 1), 0.01)))

@@ -180,8 +180,10 @@ class DeepImagePrior(Functional):
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         check_image(v, who="DeepImagePrior.prox")
-        images = v.reshape(-1, *v.shape[-3:])
-        variance = torch.as_tensor(tau, dtype=torch.float64).expand(images.shape[0], 1, 1, 1).flatten().tolist()
+        volumes = isinstance(tau, Tensor) and tau.ndim == 5  # (B, C, D, H, W): the slices are fitted as channels
+        pictures = v.flatten(-4, -3) if volumes else v
+        images = pictures.reshape(-1, *pictures.shape[-3:])
+        variance = torch.as_tensor(tau, dtype=torch.float64).flatten().expand(images.shape[0]).tolist()
         memory = [] if self._memory is None else self._memory
         if memory and len(memory) != images.shape[0]:
             raise ValueError(
