@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,7 +11,6 @@ from .data_terms import LeastSquares
 # four priors, three noise levels) the best of three candidates was missed by 0.02 dB on average; unwhitened by 0.07.
 WHITENING_LEAST, WHITENING_GAIN, WHITENING_MOST = 1e-3, 40.0, 0.3
 PROBE = 0.3  # step in units of the noise level: 1.0 is biased and picks wrong by up to 1 dB, 0.1 and 0.3 agree
-Reconstruction = Callable[[LeastSquares], Tensor]  # from a data term to images (B, C, H, W), start and all
 
 
 class Probe:
