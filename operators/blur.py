@@ -10,10 +10,12 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 
 from . import kernels
-from .bordered_blur import BOUNDARIES, BorderedBlur
+from .bordered_blur import BOUNDARIES, BorderedBlur, even
+from .channels import Channels
 from .circular_blur import CircularBlur
 from .delegate import Delegate
 from .kronecker import LONGEST
+from .mirrored_blur import MirroredBlur
 from .separable_blur import SeparableBlur
 
 
@@ -23,8 +25,8 @@ class Blur(Delegate):
     ``boundary`` says what lies outside the picture: ``"circular"`` wraps it, ``"zero"``, ``"replicate"``, ``"reflect"``
     (edge pixel not repeated, as in torch and NumPy) and ``"symmetric"`` (repeated) pad it, and ``"valid"`` makes no
     assumption: only pixels whose whole neighbourhood lies inside ``shape`` are data, so there are fewer data than
-    unknowns. Photographs are ``valid``; `for_data` builds their operator. The solve is exact for circular borders and
-    for separable kernels, and CG with a circulant preconditioner otherwise.
+    unknowns. Photographs are ``valid``; `for_data` builds their operator. The solve is exact for circular borders,
+    for separable kernels, and for even kernels with a symmetric border; otherwise it is CG, preconditioned by FFTs.
 
     Shapes: ``kernel`` (h, w), origin at its centre pixel ``(h // 2, w // 2)``; (C, h, w) holds one kernel a channel and
     (B, 1 or C, h, w) one a batch item. ``shape`` (H, W) or (C, H, W) of the unknown image. With ``ndim=3`` kernels are
@@ -118,10 +120,14 @@ class Blur(Delegate):
 def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> LinearOperator:
     if boundary == "circular":
         return CircularBlur(kernel, shape, ndim=ndim)
+    if kernel.ndim == ndim + 1 and max(shape[-ndim:]) <= LONGEST and all(kernels.separate(k) for k in kernel):
+        return Channels([_engine(k, shape[1:], boundary, ndim) for k in kernel])
     profiles = kernels.separate(kernel) if kernel.ndim == ndim and max(shape[-ndim:]) <= LONGEST else None
-    if profiles is None:
-        return BorderedBlur(kernel, shape, boundary, ndim=ndim)
-    return SeparableBlur([profile.to(kernel) for profile in profiles], shape, boundary)
+    if profiles is not None:
+        return SeparableBlur([profile.to(kernel) for profile in profiles], shape, boundary)
+    if boundary == "symmetric" and kernel.ndim <= ndim + 1 and even(kernel, ndim):
+        return MirroredBlur(kernel, shape, ndim=ndim)
+    return BorderedBlur(kernel, shape, boundary, ndim=ndim)
 
 
 def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:

@@ -10,6 +10,7 @@ from pnp.tikhonov import align, by_parts
 
 from .cache import Cache
 from .spectral_start import noise_level, wiener
+from .weigh import weigh
 
 
 def wrap(kernel: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -43,10 +44,10 @@ class CircularBlur(LinearOperator):
         return self._spectrum.get([self.kernel], lambda: torch.fft.rfftn(wrap(self.kernel, grid), dim=self.axes))
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self._inverse(self.spectrum() * self._transform(x))
+        return self._inverse(weigh(self._transform(x), self.spectrum()))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._inverse(self.spectrum().conj() * self._transform(y))
+        return self._inverse(weigh(self._transform(y), self.spectrum().conj()))
 
     def _tikhonov(
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
@@ -54,11 +55,9 @@ class CircularBlur(LinearOperator):
         if y.is_complex() or v is not None and v.is_complex():
             return by_parts(self, y, rho, v, tol), None
         h, rho = self.spectrum(), align(self, rho, self.in_shape)
-        gain = h.conj() / (h.abs().square() + rho)
-        if v is None:
-            return self._inverse(gain * self._transform(y)), None
-        residual = self._transform(y) - h * self._transform(v)
-        return v + self._inverse(gain * residual), None  # a correction of v keeps v's digits in float32
+        residual = self._transform(y) if v is None else self._transform(y) - weigh(self._transform(v), h)
+        step = self._inverse(weigh(weigh(residual, h.conj()), 1 / (h.abs().square() + rho)))
+        return (step if v is None else v + step), None  # a correction of v keeps v's digits in float32
 
     def start(self, y: Tensor) -> Tensor:
         if y.is_complex():

@@ -55,6 +55,10 @@ class Delegate(LinearOperator):
     def column_gram(self) -> float | None:
         return self.engine.column_gram
 
+    @property
+    def row_powers(self) -> Tensor | float | None:
+        return self.engine.row_powers
+
     def spectrum(self) -> Tensor | None:
         return self.engine.spectrum()
 

@@ -24,8 +24,5 @@ class Direct(LinearOperator):
     ) -> tuple[Tensor, Tensor | None]:
         if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
             return by_parts(self, y, rho, v, tol), None
-        if self.complex_out and not y.is_complex():
-            y = y.to(y.dtype.to_complex())
-        residual = y if v is None else y - self.forward(v)
-        step = self._regularised_inverse(residual, align(self, rho, self.out_shape))
+        step = self._regularised_inverse(self._residual(y, v), align(self, rho, self.out_shape))
         return (step if v is None else v + step), None

@@ -11,11 +11,12 @@ from torch import Tensor
 from pnp.algebra import Composition
 from pnp.linear_operator import LinearOperator
 
+from .banded import along_axes
 from .circular_blur import CircularBlur, wrap
 from .decimate import Decimate
 from .delegate import Delegate
 from .kernels import separate
-from .kronecker import LONGEST, Kronecker, along_axes
+from .kronecker import LONGEST, Kronecker
 from .resampling import interpolating_matrix, shrinking_matrix
 
 

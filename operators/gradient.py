@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from pnp.circulant import divide
 from pnp.linear_operator import LinearOperator
+
+from .cosine import filter_cosines
 
 
 class Gradient(LinearOperator):
@@ -38,16 +41,8 @@ class Gradient(LinearOperator):
         return torch.stack(parts).sum(dim=0)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
-        if self.boundary == "periodic":
-            gain = 1 / (self._eigenvalues(b, mirrored=False) + rho)
-            return _filter(b, gain, self.ndim)
-        mirrored = b
-        for axis in self._axes():  # on the even extension the Neumann Laplacian is the periodic one
-            mirrored = torch.cat([mirrored, mirrored.flip(axis)], dim=axis)
-        x = _filter(mirrored, 1 / (self._eigenvalues(b, mirrored=True) + rho), self.ndim)
-        for axis, n in zip(self._axes(), self.in_shape, strict=True):
-            x = x.narrow(axis, 0, n)
-        return x
+        power = self._eigenvalues(b, mirrored=self.boundary == "neumann") + rho
+        return divide(b, power, self.ndim) if self.boundary == "periodic" else filter_cosines(b, 1 / power, self.ndim)
 
     def norm(self) -> float:
         """The largest singular value, from the eigenvalues ``2 - 2 cos`` of the second difference along each axis."""
@@ -88,9 +83,3 @@ class Gradient(LinearOperator):
             values = 4 * torch.sin(math.pi * k / length).square()
             total = total + values.reshape(-1, *(1,) * (-1 - axis))
         return total
-
-
-def _filter(x: Tensor, gain: Tensor, ndim: int) -> Tensor:
-    axes = tuple(range(-ndim, 0))
-    filtered: Tensor = torch.fft.irfftn(gain * torch.fft.rfftn(x, dim=axes), s=x.shape[-ndim:], dim=axes)
-    return filtered

@@ -8,25 +8,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .banded import Blocks, along_axes, blocks
 from .cache import Cache
 from .direct import Direct
 
 LONGEST = 2048  # longest side whose one-axis matrices are decomposed: seconds of work, once
+MILD = 1e-3  # smallest over largest eigenvalue of A A^H down to which float32 divides by it without losing the answer
 
 
 class Factors(NamedTuple):
-    """Full singular value decomposition ``U diag(s) V^T`` of one axis' matrix; ``s`` padded with zeros."""
+    """Economy singular value decomposition ``U diag(s) V^T`` of one axis' matrix."""
 
     left: Tensor
-    values_left: Tensor
+    values: Tensor
     right: Tensor
-    values_right: Tensor
 
 
 class Kronecker(Direct):
     """``A x``: the matrix of each of the last axes of ``x`` applied along it, ``L x R^T`` for pictures.
 
-    One solve costs four small matrix products an axis, whatever the borders or the conditioning.
+    Entries that are zero cost nothing: where the matrices are banded, forward and adjoint take time in proportion to
+    the pixels. One solve costs these and four small dense products an axis, whatever the borders or the conditioning.
 
     Shapes: ``matrices`` one (m_i, n_i) for each axis; ``x`` (..., *lead, n_1, n_2),
     ``A x`` (..., *lead, m_1, m_2).
@@ -38,7 +40,10 @@ class Kronecker(Direct):
         super().__init__((*lead, *(a.shape[1] for a in matrices)), (*lead, *(a.shape[0] for a in matrices)), ndim=ndim)
         for axis, matrix in enumerate(matrices):
             self.register_buffer(f"matrix{axis}", matrix)
+        self._there: Cache[list[Tensor | Blocks]] = Cache()
+        self._back: Cache[list[Tensor | Blocks]] = Cache()
         self._factors: Cache[list[Factors]] = Cache()
+        self._is_mild: Cache[bool] = Cache()
 
     @property
     def matrices(self) -> list[Tensor]:
@@ -46,54 +51,55 @@ class Kronecker(Direct):
         return [self.get_buffer(f"matrix{axis}") for axis in range(self.ndim)]
 
     def _forward(self, x: Tensor) -> Tensor:
-        return along_axes(self.matrices, x)
+        return along_axes(self._there.get(self.matrices, lambda: [blocks(a) or a for a in self.matrices]), x)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return along_axes([a.mT for a in self.matrices], y)
+        return along_axes(self._back.get(self.matrices, lambda: [blocks(a.mT) or a.mT for a in self.matrices]), y)
 
     def _regularised_inverse(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        if self._mild():
+            return self._adjoint(self._solve_dual(r, rho))
         factors = self._decomposition()
-        ranks = [min(a.shape) for a in self.matrices]
-        spectral = along_axes([f.left[:, :k].mT for f, k in zip(factors, ranks, strict=True)], r)
-        s = outer([f.values_left[:k] for f, k in zip(factors, ranks, strict=True)])
-        return along_axes(
-            [f.right[:, :k] for f, k in zip(factors, ranks, strict=True)], s / (s.square() + rho) * spectral
-        )
+        spectral = along_axes([f.left.mT for f in factors], r)
+        s = outer([f.values for f in factors])
+        return along_axes([f.right for f in factors], s / (s.square() + rho) * spectral)
 
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
-        factors = self._decomposition()
-        power = outer([f.values_left for f in factors]).square()
-        spectral = along_axes([f.left.mT for f in factors], r) / (power + rho)
-        return along_axes([f.left for f in factors], spectral)
+        return self._invert([f.left for f in self._decomposition()], r, rho)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
-        factors = self._decomposition()
-        power = outer([f.values_right for f in factors]).square()
-        spectral = along_axes([f.right.mT for f in factors], b) / (power + rho)
-        return along_axes([f.right for f in factors], spectral)
+        return self._invert([f.right for f in self._decomposition()], b, rho)
 
     def norm(self) -> float:
         largest = 1.0
         for f in self._decomposition():
-            largest *= float(f.values_left[0])
+            largest *= float(f.values[0])
         return largest
 
     def route(self) -> str:
         return "exact: separable, one cached singular value decomposition an axis"
 
+    def _invert(self, bases: Sequence[Tensor], r: Tensor, rho: float | Tensor) -> Tensor:
+        """``(Q diag(s^2) Q^T + rho I)^-1 r`` where ``Q``, the product of the bases, has orthonormal columns."""
+        power = outer([f.values for f in self._decomposition()]).square()
+        spectral = along_axes([q.mT for q in bases], r)
+        if all(q.shape[0] == q.shape[1] for q in bases):
+            return along_axes(bases, spectral / (power + rho))
+        return r / rho + along_axes(bases, (1 / (power + rho) - 1 / rho) * spectral)  # what Q misses is divided by rho
+
+    def _mild(self) -> bool:
+        """Whether ``A A^H`` is so far from singular that its inverse is accurate for every penalty."""
+
+        def mild() -> bool:
+            smallest, largest = 1.0, 1.0
+            for f in self._decomposition():
+                smallest, largest = smallest * float(f.values[-1]), largest * float(f.values[0])
+            return self.rows <= self.columns and smallest**2 >= MILD * largest**2
+
+        return self._is_mild.get(self.matrices, mild)
+
     def _decomposition(self) -> list[Factors]:
         return self._factors.get(self.matrices, lambda: [_decompose(a) for a in self.matrices])
-
-
-def along_axes(matrices: Sequence[Tensor], x: Tensor) -> Tensor:
-    """Each matrix applied along its own one of the last axes."""
-    for axis, matrix in enumerate(reversed(matrices)):
-        x = (
-            x @ matrix.mT
-            if axis == 0
-            else (x.movedim(-1 - axis, -2).transpose(-1, -2) @ matrix.mT).transpose(-1, -2).movedim(-2, -1 - axis)
-        )
-    return x
 
 
 def outer(vectors: Sequence[Tensor]) -> Tensor:
@@ -105,8 +111,6 @@ def outer(vectors: Sequence[Tensor]) -> Tensor:
 
 
 def _decompose(matrix: Tensor) -> Factors:
-    left, s, right = torch.linalg.svd(
-        matrix.double(), full_matrices=True
-    )  # in float64 once: float32 would keep 1e-7 ||A||
-    values = [torch.nn.functional.pad(s, (0, n - len(s))) for n in matrix.shape]
-    return Factors(*(t.to(matrix.dtype) for t in (left, values[0], right.mT.contiguous(), values[1])))
+    # in float64 once: float32 would keep 1e-7 ||A||
+    left, s, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+    return Factors(left.to(matrix.dtype), s.to(matrix.dtype), right.mT.to(matrix.dtype).contiguous())

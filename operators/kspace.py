@@ -10,8 +10,10 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 
 from .cache import Cache
+from .dead import clear, live_bits
 from .direct import Direct
 from .sampling import radius
+from .weigh import weigh
 
 OUTER = 0.1  # share of the frequencies, the highest measured, in which an image may have faded below the noise
 FEWEST = 60  # below this many the two medians of the band are too uncertain
@@ -30,24 +32,25 @@ class OneReceiver(Direct):
         self.register_buffer("mask", mask)
         self.mask: Tensor
         self.axes = tuple(range(-len(shape), 0))
+        self._bits: Cache[Tensor] = Cache()
         self._power_cache: Cache[Tensor] = Cache()
         self._facts: Cache[tuple[int, float, float]] = Cache()
 
     def _forward(self, x: Tensor) -> Tensor:
-        z: Tensor = self.mask * torch.fft.fftn(x, dim=self.axes, norm="ortho")
-        return z
+        return weigh(torch.fft.fftn(x, dim=self.axes, norm="ortho"), self.mask)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self._image(self._weighted(y))
+        return self._image(weigh(self._live(y), self.mask))
 
     def _regularised_inverse(self, r: Tensor, rho: float | Tensor) -> Tensor:
-        return self._image(self._weighted(r) / (self._power() + rho))
+        r = self._live(r)  # the name lets go of what it held: two images of memory
+        return self._image(weigh(r, self.mask / (self._power() + rho)))
 
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         return r / (self.mask.square() + rho)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
-        return self._image(torch.fft.fftn(b, dim=self.axes, norm="ortho") / (self._power() + rho))
+        return self._image(weigh(torch.fft.fftn(b, dim=self.axes, norm="ortho"), 1 / (self._power() + rho)))
 
     @property
     def solves_dual(self) -> bool:
@@ -87,8 +90,8 @@ class OneReceiver(Direct):
         x: Tensor = torch.fft.ifftn(z, dim=self.axes, norm="ortho")
         return x if self.complex_in else x.real
 
-    def _weighted(self, y: Tensor) -> Tensor:
-        return torch.where(self.mask != 0, self.mask * y, 0)  # what was not measured may be NaN
+    def _live(self, y: Tensor) -> Tensor:
+        return clear(y, self._bits.get([self.mask], lambda: live_bits(self.mask, complex_data=True)))
 
     def _power(self) -> Tensor:
         return self._power_cache.get([self.mask], self._compute_power)
@@ -122,6 +125,7 @@ class Coils(LinearOperator):
         self.mask: Tensor
         self.parts: Tensor
         self.axes = tuple(range(-len(shape), 0))
+        self._bits: Cache[Tensor] = Cache()
         self._diagonal: Cache[Tensor] = Cache()
         self._count: Cache[int] = Cache()
 
@@ -132,11 +136,11 @@ class Coils(LinearOperator):
 
     def _forward(self, x: Tensor) -> Tensor:
         seen = self.sensitivities * x.unsqueeze(-self.ndim - 1)
-        z: Tensor = self.mask * torch.fft.fftn(seen, dim=self.axes, norm="ortho")
-        return z
+        return weigh(torch.fft.fftn(seen, dim=self.axes, norm="ortho"), self.mask)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        seen = torch.fft.ifftn(torch.where(self.mask != 0, self.mask * y, 0), dim=self.axes, norm="ortho")
+        y = clear(y, self._bits.get([self.mask], lambda: live_bits(self.mask, complex_data=True)))
+        seen = torch.fft.ifftn(weigh(y, self.mask), dim=self.axes, norm="ortho")
         x: Tensor = (self.sensitivities.conj() * seen).sum(dim=-self.ndim - 1)
         return x if self.complex_in else x.real
 

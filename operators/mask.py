@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pnp.linear_operator import LinearOperator
 from pnp.noise import scattered_noise
 
 from .cache import Cache
+from .dead import clear, live_bits
+from .direct import Direct
 from .interpolation import fill
+from .weigh import weigh
 
 
-class Mask(LinearOperator):
+class Mask(Direct):
     """``A x = mask * x``: inpainting, or any weight a pixel; the data keep the grid.
 
     Entries of zero weight are no data: they may hold anything, NaN included, and are counted nowhere.
@@ -32,6 +34,7 @@ class Mask(LinearOperator):
             raise ValueError("Mask: expected finite weights, not all of them zero.")
         self.register_buffer("mask", mask)
         self.mask: Tensor
+        self._bits: Cache[Tensor] = Cache()
         self._count: Cache[int] = Cache()
         self._power: Cache[float] = Cache()
 
@@ -62,13 +65,24 @@ class Mask(LinearOperator):
         return self.mask * x
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return torch.where(self.mask != 0, self.mask * y, 0)  # what was not observed may be NaN
+        return weigh(self._live(y), self.mask)
+
+    def _regularised_inverse(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        return weigh(self._live(r), self.mask / (self.mask.square() + rho))
 
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         return r / (self.mask.square() + rho)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         return b / (self.mask.square() + rho)
+
+    def _live(self, y: Tensor) -> Tensor:
+        """The entries that count, and zero."""
+        return clear(y, self._bits.get([self.mask], lambda: live_bits(self.mask)))
+
+    @property
+    def row_powers(self) -> Tensor:
+        return self.mask.square()
 
     def circulant(self) -> float:
         return self._power.get([self.mask], lambda: float(self.mask.square().mean()))

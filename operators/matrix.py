@@ -41,6 +41,7 @@ class Matrix(Direct):
         self.register_buffer("entries", torch.view_as_real(tensor) if tensor.is_complex() else tensor)
         self.entries: Tensor
         self._svd: Cache[Decomposition] = Cache()
+        self._power: Cache[float] = Cache()
 
     @property
     def tensor(self) -> Tensor:
@@ -67,6 +68,9 @@ class Matrix(Direct):
         rho = rho.reshape(*rho.shape[: max(rho.ndim - len(self.in_shape), 0)], 1) if isinstance(rho, Tensor) else rho
         x = (b.flatten(-len(self.in_shape)) @ right.mH / (s.square() + rho)) @ right.conj()
         return self._image(x)
+
+    def circulant(self) -> float:
+        return self._power.get([self.entries], lambda: float(self.entries.square().sum()) / self.columns)
 
     @property
     def solves_dual(self) -> bool:

@@ -14,11 +14,12 @@ DESTROYED = 0.05  # gain relative to the largest above which a band still carrie
 
 
 def noise_level(y: Tensor, h: Tensor, ndim: int, dims: int) -> Tensor | None:
-    """Standard deviation of white noise, read where the blur ``h`` left no signal; None unless it left none.
+    """Standard deviation of white noise, read where the blur ``h`` left no signal; NaN for items where it left some.
 
     ``s^2 = median(|Y_f|^2 / N) / ln 2`` over the frequencies of smallest gain: white noise has exponential power. The
     band begins with 2 % of them, and counts as empty if its half of larger gain has no more power than its half of
-    smaller gain, beyond what chance allows; it doubles for as long as that stays so.
+    smaller gain, beyond what chance allows; it doubles for as long as that stays so. None for a blur that destroys too
+    little.
 
     Shapes: ``y`` (..., *out_shape) with ``dims`` data dimensions; returns (...). ``h`` without leading dimensions.
     """
@@ -38,15 +39,15 @@ def noise_level(y: Tensor, h: Tensor, ndim: int, dims: int) -> Tensor | None:
     if dims > ndim:  # all channels of an item share the noise
         power = power.movedim(-1, -2).flatten(-2) if dims == ndim + 1 else power.flatten(-(dims - ndim) - 1)
     each = power.shape[-1] // len(order)  # values at one frequency
-    level = None
-    while band <= len(order):
+    level = torch.full_like(power[..., 0], math.nan)
+    alive = torch.ones_like(level, dtype=torch.bool)  # items whose ever wider band has held nothing but noise so far
+    while band <= len(order) and bool(alive.any()):
         inside = power[..., : each * band]
         half = inside.shape[-1] // 2
         low, high = inside[..., :half].median(dim=-1).values, inside[..., half:].median(dim=-1).values
         chance = 1 + CHANCE * math.sqrt(2 / half) / math.log(2)
-        if not bool((high <= chance * low).all()):
-            break
-        level = (inside.median(dim=-1).values / math.log(2)).sqrt()
+        alive = alive & (high <= chance * low)
+        level = torch.where(alive, (inside.median(dim=-1).values / math.log(2)).sqrt(), level)
         band *= 2
     return level
 

@@ -71,6 +71,11 @@ def gaussian(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blu
     return Blur.gaussian(some(draw, 8) / 10, shape, boundary, dtype=dtype)
 
 
+def rows(draw: Draw, dtype: torch.dtype) -> Tensor:
+    """Two kernels of one row, hence separable."""
+    return random(draw, (2, 1, some(draw, 5)), dtype)
+
+
 def weights(draw: Draw, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Weights of either sign, about a third of them zero, the first one not."""
     weight = random(draw, shape, dtype)
@@ -131,6 +136,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Blur Gaussian symmetric", lambda draw, shape, dtype: gaussian(draw, shape, dtype, "symmetric")),
     Entry("Blur motion", lambda draw, shape, dtype: Blur.motion(some(draw, 9), some(draw, 180), shape, dtype=dtype)),
     Entry("Blur disk", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, dtype=dtype)),
+    Entry(
+        "Blur disk symmetric", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, "symmetric", dtype=dtype)
+    ),
+    Entry("Blur disk reflect", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, "reflect", dtype=dtype)),
+    Entry("Blur separable a channel", lambda draw, shape, dtype: Blur(rows(draw, dtype), (2, *shape), "zero")),
     Entry("Blur a channel", lambda draw, shape, dtype: Blur(kernel(draw, dtype, lead=(3,)), (3, *shape))),
     Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
     Entry("VaryingBlur", lambda draw, shape, dtype: VaryingBlur(kernel(draw, dtype, 5, lead=(2, 2)), shape)),

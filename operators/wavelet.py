@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 from torch import Tensor
 
+from pnp.daubechies import inner_roots, low_pass
 from pnp.linear_operator import LinearOperator
 
 MOST_MOMENTS = 10  # beyond it the roots of the spectral factor lose digits in double precision
@@ -41,7 +39,7 @@ class Wavelet(LinearOperator):
             raise ValueError(f"Wavelet: sides {self.in_shape} allow 0 to {possible} levels, got {levels!r}.")
         if moments not in range(1, MOST_MOMENTS + 1):
             raise ValueError(f"Wavelet: expected 1 to {MOST_MOMENTS} vanishing moments, got {moments!r}.")
-        taps = torch.from_numpy(daubechies(moments))
+        taps = torch.from_numpy(low_pass(moments, inner_roots(moments)))
         self.register_buffer("taps", taps.to(dtype or torch.get_default_dtype()))
         self.taps: Tensor
         self.moments = moments
@@ -98,19 +96,6 @@ class Wavelet(LinearOperator):
         """The low-pass filter and its mirror, the high-pass one."""
         signs = 1 - 2 * (torch.arange(len(self.taps), device=self.taps.device) % 2)
         return self.taps, signs * self.taps.flip(0)
-
-
-def daubechies(moments: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The ``2 * moments`` taps of the low-pass filter of least delay, unit norm, by spectral factorisation."""
-    halfband = [math.comb(moments - 1 + k, k) for k in reversed(range(moments))]
-    taps = np.ones(1)
-    for y in np.roots(halfband):  # y = (2 - z - 1/z) / 4: of each pair of roots the one inside the unit circle
-        z = np.roots([1, 4 * y - 2, 1])
-        taps = np.convolve(taps, [1, -z[np.abs(z).argmin()]])
-    for _ in range(moments):
-        taps = np.convolve(taps, [0.5, 0.5])
-    taps = taps.real
-    return np.asarray(taps * math.sqrt(2) / taps.sum())
 
 
 def _every_other(x: Tensor, axis: int) -> Tensor:

@@ -9,6 +9,7 @@ from .admm import ADMM
 from .damp import DAMP
 from .data_terms import LeastSquares
 from .fista import FISTA
+from .frames import reconstruct_frames
 from .functional import Denoiser, Functional
 from .hqs import HQS
 from .images import to_image, to_tensor
@@ -41,6 +42,7 @@ __all__ = [
     "estimate_noise",
     "psnr",
     "reconstruct",
+    "reconstruct_frames",
     "ssim",
     "to_image",
     "to_tensor",

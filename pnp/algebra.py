@@ -182,6 +182,11 @@ class Scaled(Around):
         return None if gram is None else self.power * gram
 
     @property
+    def row_powers(self) -> Tensor | float | None:
+        powers = self.operator.row_powers
+        return None if powers is None else self.power * powers
+
+    @property
     def multiple(self) -> float | None:
         c = self.operator.multiple
         return None if c is None or isinstance(self.factor, complex) else self.factor * c

@@ -15,11 +15,14 @@ STAGNATION = 0.2  # share of the true residual that is drift, from which on the 
 
 
 class Solution(NamedTuple):
-    """What conjugate gradients returns: the solution, the iterations spent, and the norm of each system's residual."""
+    """What conjugate gradients returns: the solution, the iterations spent, the norm of each system's residual, and
+    whether the iterations ran out before every system had reached its tolerance or the accuracy of its arithmetic.
+    """
 
     x: Tensor
     iterations: int
     residual: Tensor
+    limited: bool
 
 
 def inner(a: Tensor, b: Tensor, dims: int) -> Tensor:
@@ -64,12 +67,13 @@ def conjugate_gradient(
     largest = torch.zeros_like(norm_b)  # a Rayleigh quotient: lower bound of ||K||, close after a few iterations
     active = torch.ones_like(norm_b, dtype=torch.bool)
     best, least = x, inner(r, r, dims)  # of the iterates whose true residual is known
-    iteration = 0
+    iteration, limited = 0, True
     for iteration in range(1, max_iter + 1):
         if (iteration - 1) % CHECK_EVERY == 0:
             allowed = torch.maximum(tolerance(x), 4 * eps * (largest * inner(x, x, dims).sqrt() + norm_b))
             active = active & (inner(r, r, dims).sqrt() > allowed)
             if not active.any():
+                limited = False
                 break
         image = apply(p)
         curvature = inner(p, image, dims)
@@ -92,7 +96,7 @@ def conjugate_gradient(
         true = b - apply(x)
         power = inner(true, true, dims)
         x, r = torch.where(power <= least, x, best), torch.where(power <= least, true, b - apply(best))
-    return Solution(x, iteration, inner(r, r, dims).sqrt())
+    return Solution(x, iteration, inner(r, r, dims).sqrt(), limited)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .circulant import divide
-from .tikhonov import align, by_parts, dual_cg, largest_singular_value, primal_cg
+from .tikhonov import align, by_parts, dual_cg, iteration_limit, largest_singular_value, primal_cg
 
 if TYPE_CHECKING:
     import pylops
@@ -86,6 +86,11 @@ class LinearOperator(torch.nn.Module):
     def column_gram(self) -> float | None:
         """``c`` if ``A^H A = c I`` (columns orthogonal and of equal norm), else None."""
         return None
+
+    @property
+    def row_powers(self) -> Tensor | float | None:
+        """The diagonal of ``A A^H`` where it has no other entries, a number or one an entry of the data; else None."""
+        return self.row_gram
 
     @property
     def multiple(self) -> float | None:
@@ -201,7 +206,9 @@ class LinearOperator(torch.nn.Module):
         Both sides of one identity are used, ``v + A^H (A A^H + rho I)^-1 (y - A v) = v + (A^H A + rho I)^-1 A^H (y -
         A v)``: the one whose Gram matrix can have full rank is stable in float32 down to ``rho = 1e-8 ||A||^2``. CG
         stops when the error is below ``tol ||x||`` (1e-6 unless given), certified by ``||x - x*|| <= ||residual|| /
-        (2 sqrt(rho))`` on the data side.
+        (2 sqrt(rho))`` on the data side, or at the accuracy of the arithmetic: a relative error of about ``eps ||A||^2
+        / rho``, which in float32 is 1e-3 at ``rho = 1e-4 ||A||^2``; float64 has the digits. A solve that is ended by
+        its limit of iterations says so by a warning.
 
         Shapes: ``y`` (..., *out_shape), ``v`` (..., *in_shape) or 0; ``rho`` a float or one number an image, (B, 1,
             1, 1).
@@ -242,7 +249,8 @@ class LinearOperator(torch.nn.Module):
         cost = "one solve costs about one forward and one adjoint"
         if "CG" in self.route():
             cost = (
-                "each CG iteration costs one forward and one adjoint; overriding "
+                "each CG iteration costs one forward and one adjoint, and after "
+                f"{iteration_limit(self)} of them a warning says that the accuracy was not reached; overriding "
                 f"{'_solve_dual' if self._on_the_data_side() else '_solve_primal'} or stating row_gram, column_gram or "
                 "spectrum() would give it a closed form"
             )
@@ -381,15 +389,16 @@ class LinearOperator(torch.nn.Module):
         """``tikhonov`` without checks; ``start`` and the second result carry CG's warm start between solves."""
         if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
             return by_parts(self, y, rho, v, tol), None  # a real operator and complex images
-        residual = y if v is None else y - self.forward(v)
-        if self.complex_out and not residual.is_complex():
-            residual = residual.to(residual.dtype.to_complex())
+        residual = self._residual(y, v)
         rho_data, rho_image = align(self, rho, self.out_shape), align(self, rho, self.in_shape)
         w: Tensor | None = None
         if self._on_the_data_side():
             if self.solves_dual:
                 step = self._adjoint(self._solve_dual(residual, rho_data))
             else:
+                seen = self.observed()
+                if seen is not None:  # CG must not try to explain what counts nowhere, NaN least of all
+                    residual = torch.where(seen, residual, 0)
                 w = dual_cg(self, residual, rho_data, v, tol, start).x
                 step = self._adjoint(w)
         else:
@@ -400,6 +409,11 @@ class LinearOperator(torch.nn.Module):
                 w = primal_cg(self, gradient, rho_image, v, tol, start).x
                 step = w
         return (step if v is None else v + step), w
+
+    def _residual(self, y: Tensor, v: Tensor | None) -> Tensor:
+        """``y - A v``, of the field of the data."""
+        residual = y if v is None else y - self.forward(v)
+        return residual.to(residual.dtype.to_complex()) if self.complex_out and not residual.is_complex() else residual
 
     def _divide_spectrum(self, r: Tensor, rho: float | Tensor) -> Tensor:
         h = self.spectrum()

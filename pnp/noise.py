@@ -11,17 +11,19 @@ from .data_terms import DataTerm
 from .images import ArrayLike
 from .linear_operator import LinearOperator
 
-PATCH = 8  # side of the patches; 64 eigenvalues leave enough of them to noise
-MAX_PATCHES = 1 << 16  # more do not change the covariance
-MIN_PATCHES = 8  # per dimension of a patch, below which the covariance itself is too noisy
-ROUNDS = 4  # of choosing flat patches by the last estimate; more do not change it
+PATCH = 8  # side of the patches
+MAX_PATCHES = 1 << 17  # of a picture; more do not change the estimate
+FLAT, FLATTEST = 0.005, 128  # share of the patches that are taken for flat, and how many at least
+HIGHEST = 11  # from this sum of row and column frequency on (of at most 14) a patch is taken for noise
+CLIPPED = 0.1  # share of a patch's pixels at the picture's extremes from which it is taken for saturated
+ROUNDS = 4  # of choosing flat blocks by the last estimate; more do not change it
 
 
 def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
     """Standard deviation of white Gaussian noise in the data ``y`` of ``A``, one number per image; NaN where unknown.
 
     The operator says what it can: a blur reads the frequencies that it destroys, operators whose data are a picture
-    use the smallest eigenvalues of the patch covariance, masks how samples miss a local plane. Where rows are random,
+    use the highest frequencies of flat patches, masks how samples miss a local plane. Where rows are random,
     noise and signal cannot be separated, and the answer is NaN. The estimate is for independent noise; correlated
     noise is not recognised.
 
@@ -45,46 +47,41 @@ def estimate_noise(y: ArrayLike, A: LinearOperator) -> Tensor:
 
 @torch.no_grad()
 def patch_noise(image: Tensor) -> Tensor:
-    """Noise level of pictures from the spread of their patches: the eigenvalues that only noise fills.
+    """Noise level of pictures from the highest frequencies of their flattest patches.
 
-    Clean patches live near a subspace, so the smallest eigenvalues of the patch covariance all equal the noise
-    variance; the largest ones are dropped until mean and median of the rest agree. Patches as flat as the estimated
-    noise are chosen and the estimate repeated on them, because texture fills more dimensions than its strength tells.
+    White noise is alike at all frequencies of a patch, and independent between them; structure is strongest at the low
+    ones. So the patches of least energy at low frequencies are flat without being quiet by chance at high ones, and
+    there the median power of the highest frequencies is that of the noise. Patches with saturated pixels are left out.
 
-    Shapes: (..., H, W) to (...); NaN for pictures with fewer patches than eigenvalues.
-    Source: Chen, Zhu & Heng, *An Efficient Statistical Method for Image Noise Level Estimation*, 2015, alg. 1; the
-    choice of flat patches: Liu, Tanaka & Okutomi, *Single-Image Noise Level Estimation for Blind Denoising*, 2013.
+    Shapes: (..., H, W) to (...); NaN for pictures smaller than a patch.
+    Source: Colom & Buades, *Analysis and Extension of the Ponomarenko et al. Method*, IPOL 2013, sec. 2; only the
+    highest of its high frequencies are used, which fine texture reaches last.
     """
     lead, (height, width) = image.shape[:-2], image.shape[-2:]
-    pictures = image.reshape(-1, 1, height, width).double()
-    side = PATCH if min(height, width) >= 8 * PATCH else PATCH // 2
-    count = (height - side + 1) * (width - side + 1)
-    if min(height, width) < side or count < MIN_PATCHES * side**2:
+    if min(height, width) < 2 * PATCH:
         return image.new_full(lead, math.nan)
+    stride = math.ceil(math.sqrt(height * width / MAX_PATCHES))
+    transform, low, high = _frequencies(image.device)
     levels = []
-    for picture in pictures:
-        patches = torch.nn.functional.unfold(picture[None], side)[0]  # (side^2, count)
-        patches = patches[:, :: max(1, count // MAX_PATCHES)]
-        variances = patches.var(dim=0)
-        level = _smallest_eigenvalues(patches)
-        for _ in range(ROUNDS):  # in flat patches noise fills more of the eigenvalues
-            flat = variances <= level**2 * (1 + 3 * math.sqrt(2 / side**2))
-            if int(flat.sum()) < MIN_PATCHES * side**2:
-                break
-            level = _smallest_eigenvalues(patches[:, flat])
-        levels.append(level)
+    for picture in image.reshape(-1, 1, height, width).double():
+        patches = torch.nn.functional.unfold(picture[None], PATCH, stride=stride)[0]  # (PATCH^2, count)
+        clipped = ((patches == picture.min()) | (patches == picture.max())).double().mean(dim=0) > CLIPPED
+        if int((~clipped).sum()) >= FLATTEST:
+            patches = patches[:, ~clipped]
+        power = (transform @ patches).square()
+        count = min(max(FLATTEST, int(FLAT * patches.shape[1])), patches.shape[1])
+        flattest = power[low].sum(dim=0).topk(count, largest=False).indices
+        levels.append(power[high][:, flattest].mean(dim=1).median().sqrt())
     return torch.stack(levels).reshape(lead).to(image.dtype)
 
 
-def _smallest_eigenvalues(patches: Tensor) -> Tensor:
-    """Root mean of the smallest eigenvalues, as many of them as have their mean at their median."""
-    eigenvalues = torch.linalg.eigvalsh(torch.cov(patches)).clamp_min(0)  # ascending
-    ranks = torch.arange(1, len(eigenvalues) + 1, device=patches.device)
-    means = eigenvalues.cumsum(0) / ranks
-    medians = torch.stack([eigenvalues[:n].median() for n in ranks.tolist()])
-    agree = (means <= medians * (1 + 1e-12)).nonzero().flatten()
-    level: Tensor = means[agree[-1]].sqrt()
-    return level
+def _frequencies(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The cosine transform of a patch, (PATCH^2, PATCH^2), and which of its rows are low and high frequencies."""
+    k = torch.arange(PATCH, dtype=torch.float64, device=device)
+    cosine = torch.cos(math.pi / PATCH * k[:, None] * (k + 0.5)) * math.sqrt(2 / PATCH)
+    cosine[0] /= math.sqrt(2)
+    frequency = (k[:, None] + k).flatten()
+    return torch.kron(cosine, cosine), (frequency > 0) & (frequency <= PATCH), frequency >= HIGHEST
 
 
 @torch.no_grad()

@@ -35,10 +35,21 @@ class Problem:
     truth: Tensor | None
     choices: dict[str, Choice]
     like: ArrayLike
+    bounds: tuple[float, float] | None
+
+    def bounded(self, x: Tensor) -> Tensor:
+        """Images clipped to the bounds, if there are any."""
+        return x if self.bounds is None else x.clamp(*self.bounds)
 
     def restore(self, x: Tensor) -> ArrayLike:
         """Images as the kind, dtype and device of the data."""
-        x = x.reshape(self.f.shape)
+        return self._like_data(x.reshape(self.f.shape))
+
+    def residual(self, x: Tensor) -> ArrayLike:
+        """``A x - y`` of a batch of images, as the data came."""
+        return self._like_data(self.f.residual(x).reshape(self.like.shape))
+
+    def _like_data(self, x: Tensor) -> ArrayLike:
         if isinstance(self.like, np.ndarray):
             real = from_numpy(np.empty(0, dtype=self.like.dtype)).real.dtype
             return x.cpu().to(real.to_complex() if x.is_complex() else real).numpy()
@@ -91,7 +102,7 @@ def pose(
             noise = torch.zeros_like(span)
     target = None if truth is None else true_images(truth, images, A.ndim, "reconstruct")
     g = prior if bounds is None else Bounded(prior, bounds)
-    return Problem(f, g, images, x0 is not None, noise.expand(span.shape), known, span, target, choices, y)
+    return Problem(f, g, images, x0 is not None, noise.expand(span.shape), known, span, target, choices, y, bounds)
 
 
 def _data_term(

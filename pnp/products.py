@@ -48,6 +48,25 @@ class Composition(LinearOperator):
             return self.inner._solve_primal(b, rho / gram) / gram
         return super()._solve_primal(b, rho)
 
+    def _precondition_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
+        """Where ``A A^H = D`` is diagonal, ``S = D^-1/2 A`` selects from the grid on which ``B B^H`` is near a circular
+        convolution ``C``, and ``(S C S^H + rho I)^-1`` is near ``S (C + rho I)^-1 S^H``.
+        """
+        powers = self.outer.row_powers
+        power = self.inner.circulant() if self.inner.in_shape == self.inner.out_shape else None
+        if powers is None or not isinstance(power, Tensor) or self.complex_in or self.complex_out:
+            return super()._precondition_dual(r, rho)
+        mean = powers
+        if isinstance(powers, Tensor):  # entries that weigh next to nothing are left to the penalty
+            mean = powers.sum() / (powers > 0).sum()
+            powers = powers + rho / power.mean()
+        inner_rho = rho
+        if isinstance(rho, Tensor) and rho.ndim:  # from the shape of the data to that of the inner grid
+            lead = rho.shape[: rho.ndim - len(self.out_shape)]
+            inner_rho = rho.reshape(*lead, *(1,) * len(self.inner.out_shape))
+        x = divide(self.outer._adjoint(r / powers), power + inner_rho / mean, self.inner.ndim)
+        return self.outer._forward(x) / powers
+
     @property
     def solves_dual(self) -> bool:
         facts = self.row_gram is not None or self._folded() is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,15 +29,16 @@ def dual_cg(
         size = inner(x, x, len(A.in_shape)).sqrt()
         return limit * size.reshape(*size.shape[: size.ndim - len(A.in_shape)], *(1,) * len(A.out_shape))
 
-    return conjugate_gradient(
+    solution = conjugate_gradient(
         lambda w: A._forward(A._adjoint(w)) + rho * w,
         r,
         dims=len(A.out_shape),
         tolerance=tolerance,
         start=start,
         precondition=lambda w: A._precondition_dual(w, rho),
-        max_iter=2 * math.prod(A.out_shape) + PATIENCE,
+        max_iter=iteration_limit(A),
     )
+    return _announced(A, solution)
 
 
 def primal_cg(
@@ -49,15 +51,34 @@ def primal_cg(
         x = step if v is None else v + step
         return limit * inner(x, x, len(A.in_shape)).sqrt()
 
-    return conjugate_gradient(
+    solution = conjugate_gradient(
         lambda x: A._adjoint(A._forward(x)) + rho * x,
         b,
         dims=len(A.in_shape),
         tolerance=tolerance,
         start=start,
         precondition=lambda x: A._precondition_primal(x, rho),
-        max_iter=2 * A.columns + PATIENCE,
+        max_iter=iteration_limit(A),
     )
+    return _announced(A, solution)
+
+
+def iteration_limit(A: LinearOperator) -> int:
+    """Iterations of conjugate gradients after which a solve ends in any case."""
+    return 2 * min(math.prod(A.out_shape), math.prod(A.in_shape)) + PATIENCE
+
+
+def _announced(A: LinearOperator, solution: Solution) -> Solution:
+    """The solution, after a warning if the iteration limit ended it; Python shows the same warning once."""
+    if solution.limited:
+        warnings.warn(
+            f"{A!r}.tikhonov: {iteration_limit(A)} iterations of conjugate gradients did not reach the accuracy asked "
+            "for; use a larger rho (noise level), a looser tol, float64, or an operator with a closed form: see "
+            "explain().",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return solution
 
 
 def by_parts(A: LinearOperator, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None) -> Tensor:

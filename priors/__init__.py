@@ -5,6 +5,7 @@ if __name__ == "priors":  # found beside a script or on the path of the clone, n
 
 from .bm3d import BM3D
 from .box import Box
+from .clipped import Clipped
 from .dip import DeepImagePrior
 from .equivariant import Equivariant
 from .nlm import NLM
@@ -13,4 +14,4 @@ from .tiled import Tiled
 from .tv import TV
 from .wavelet import Wavelet
 
-__all__ = ["BM3D", "NLM", "TV", "Box", "DeepImagePrior", "Equivariant", "Tikhonov", "Tiled", "Wavelet"]
+__all__ = ["BM3D", "NLM", "TV", "Box", "Clipped", "DeepImagePrior", "Equivariant", "Tikhonov", "Tiled", "Wavelet"]

@@ -38,4 +38,4 @@ class Box(Functional):
         return torch.zeros_like(inside, dtype=x.dtype).masked_fill(~inside, float("inf"))
 
     def __repr__(self) -> str:
-        return f"Box({self.lo:g}, {self.hi:g})"
+        return f"Box({self.lo!r}, {self.hi!r})"

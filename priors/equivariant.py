@@ -66,7 +66,7 @@ class Equivariant(Functional):
             self._generator.set_state(state["generator"])
 
     def __repr__(self) -> str:
-        return f"Equivariant({self.prior!r}, seed={self.seed})"
+        return f"Equivariant({self.prior!r}, seed={self.seed}, shift={self.shift})"
 
 
 def _turn(x: Tensor, symmetry: int) -> Tensor:

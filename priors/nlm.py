@@ -64,7 +64,8 @@ class NLM(Functional):
         return self.backend == "numba"
 
     def __repr__(self) -> str:
-        return f"NLM(patch={self.patch}, window={self.window}, strength={self.strength:g})"
+        averaging = f"strength={self.strength!r}, spread={self.spread}, backend={self.backend!r}"
+        return f"NLM(patch={self.patch}, window={self.window}, {averaging})"
 
 
 def _traced(v: Tensor) -> bool:

@@ -7,27 +7,18 @@ disjoint from what it reads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from .numba_compiled import compiled
 
 Floats = npt.NDArray[np.floating[Any]]
 Number = Any  # of the precision of the arrays
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
-
-def _compiled(function: _Kernel) -> _Kernel:
-    rules = {"reassoc", "contract", "nsz", "arcp", "afn"}
-    decorate: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=rules)
-    compiled: _Kernel = decorate(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def _add_squares(near: Floats, far: Floats, out: Floats, first: bool) -> None:
     if first:
         for j in range(out.shape[0]):
@@ -37,7 +28,7 @@ def _add_squares(near: Floats, far: Floats, out: Floats, first: bool) -> None:
             out[j] += (near[j] - far[j]) * (near[j] - far[j])
 
 
-@_compiled
+@compiled
 def _sum_along(row: Floats, side: int, out: Floats) -> None:
     """``out[j] = row[j] + ... + row[j + side - 1]``."""
     if side == 3:
@@ -55,13 +46,13 @@ def _sum_along(row: Floats, side: int, out: Floats) -> None:
             _add(out, row[k : k + out.shape[0]])
 
 
-@_compiled
+@compiled
 def _add(out: Floats, row: Floats) -> None:
     for j in range(out.shape[0]):
         out[j] += row[j]
 
 
-@_compiled
+@compiled
 def _sum_rows(ring: Floats, first: int, last: int, out: Floats) -> None:
     """The sum of the rows ``first`` to ``last`` of the picture, each kept at its number modulo the ring's length."""
     count, size = last - first + 1, ring.shape[0]
@@ -82,7 +73,7 @@ def _sum_rows(ring: Floats, first: int, last: int, out: Floats) -> None:
         _add(out, ring[(first + k) % size, : out.shape[0]])
 
 
-@_compiled
+@compiled
 def _weigh(sums: Floats, scale: Number, shift: Number, out: Floats) -> None:
     """``out = exp(-t)`` with ``t = max(scale sums - shift, 0)``: the 16th power of a Taylor polynomial in t / 16.
 
@@ -113,13 +104,13 @@ def _weigh(sums: Floats, scale: Number, shift: Number, out: Floats) -> None:
             out[j] = p if u < limit else zero
 
 
-@_compiled
+@compiled
 def _accumulate(out: Floats, weight: Floats, values: Floats) -> None:
     for j in range(out.shape[0]):
         out[j] += weight[j] * values[j]
 
 
-@_compiled
+@compiled
 def _emit(
     row: int, ring: Floats, spread: int, rows: int, padded: Floats, margin: int, dy: int, here: int, there: int,
     weight: Floats, total: Floats, weights: Floats,
@@ -135,7 +126,7 @@ def _emit(
     _add(weights[row + dy, there : there + columns], weight)
 
 
-@_compiled
+@compiled
 def average(
     padded: Floats, patch: int, window: int, spread: int, scale: float, shift: float, total: Floats, weights: Floats
 ) -> None:

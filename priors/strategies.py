@@ -14,6 +14,7 @@ from pnp.functional import Functional
 
 from .bm3d import BM3D
 from .box import Box
+from .clipped import Clipped
 from .dip import DeepImagePrior
 from .equivariant import Equivariant
 from .nlm import NLM
@@ -60,9 +61,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("TV of volumes", _tv(weights, ndim=3), scales=False, gap=TIGHT, ndim=3),
     Entry("NLM", st.builds(NLM, odd, odd, spread=st.integers(0, 2))),
     Entry("Wavelet", st.builds(Wavelet, st.sampled_from(["haar", "db2", "sym4"]), st.integers(1, 3))),
-    Entry("Wavelet of bands", st.builds(Wavelet, window=st.none())),
+    Entry("Wavelet of bands", st.builds(Wavelet, window=st.none(), threshold=st.sampled_from(["bayes", "sure"]))),
     Entry("Tikhonov", st.builds(Tikhonov, weights), scales=False),
     Entry("Box", ends.map(lambda pair: Box(*pair)), scales=False),
+    Entry("Clipped", st.builds(Clipped, st.builds(NLM, odd, odd)), scales=False),
     Entry("Equivariant", st.builds(Equivariant, st.builds(NLM, odd, odd), seeds, shift=st.integers(0, 4))),
     Entry("Tiled", st.builds(Tiled, st.builds(NLM, odd, odd), st.integers(3, 9), st.integers(0, 9))),
     Entry("BM3D", st.builds(BM3D, st.sampled_from(["fast", "normal"])), batch_tol=1e-4),

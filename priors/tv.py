@@ -131,7 +131,8 @@ class TV(Functional):
         return automatic_strength(v, variance.sqrt(), self.geometry)
 
     def __repr__(self) -> str:
-        return f"TV({self.weight!r})"
+        shape = f"coupled={self.coupled}, isotropic={self.isotropic}, bounds={self.bounds}, ndim={self.ndim}"
+        return f"TV({self.weight!r}, {shape}, gap={self.gap!r}, backend={self.backend!r})"
 
 
 def automatic_strength(v: Tensor, s: Tensor, geometry: Geometry) -> Tensor:

@@ -6,46 +6,36 @@ and writes few arrays, so that the compiler can prove them disjoint and use vect
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from .numba_compiled import compiled
 
 Floats = npt.NDArray[np.floating[Any]]
 Number = Any  # of the precision of the arrays
 
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 
-
-def _compiled(function: _Kernel) -> _Kernel:
-    # no "nnan" and "ninf": the comparisons must stay meaningful on NaN, so that the loop ends
-    rules = {"reassoc", "contract", "nsz", "arcp", "afn"}
-    decorate: Any = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=rules)
-    compiled: _Kernel = decorate(function)
-    return compiled
-
-
-@_compiled
+@compiled
 def _add(row: Floats, terms: Floats) -> None:
     for j in range(row.shape[0]):
         row[j] += terms[j]
 
 
-@_compiled
+@compiled
 def _add_difference(row: Floats, plus: Floats, minus: Floats) -> None:
     for j in range(row.shape[0]):
         row[j] += plus[j] - minus[j]
 
 
-@_compiled
+@compiled
 def _clip(row: Floats, lo: Number, hi: Number) -> None:
     for j in range(row.shape[0]):
         row[j] = min(max(row[j], lo), hi)
 
 
-@_compiled
+@compiled
 def _image(w: Floats, p: Floats, lo: Number, hi: Number, bounded: bool, u: Floats) -> None:
     """``u = w - D^T p`` clipped to [lo, hi]."""
     ndim, channels, depth, height, _ = p.shape
@@ -71,7 +61,7 @@ def _image(w: Floats, p: Floats, lo: Number, hi: Number, bounded: bool, u: Float
                     _clip(row, lo, hi)
 
 
-@_compiled
+@compiled
 def _step(q: Floats, ahead: Floats, here: Floats, rate: Number, squares: Floats) -> None:
     for j in range(q.shape[0]):
         g = q[j] + rate * (ahead[j] - here[j])
@@ -79,14 +69,14 @@ def _step(q: Floats, ahead: Floats, here: Floats, rate: Number, squares: Floats)
         squares[j] += g * g
 
 
-@_compiled
+@compiled
 def _scale(squares: Floats) -> None:
     one = squares.dtype.type(1)
     for j in range(squares.shape[0]):
         squares[j] = one / np.sqrt(max(squares[j], one))
 
 
-@_compiled
+@compiled
 def _extrapolate(q: Floats, p: Floats, scale: Floats, momentum: Number) -> None:
     for j in range(q.shape[0]):
         g = q[j] * scale[j]
@@ -94,7 +84,7 @@ def _extrapolate(q: Floats, p: Floats, scale: Floats, momentum: Number) -> None:
         p[j] = g
 
 
-@_compiled
+@compiled
 def _ahead(u: Floats, c: int, z: int, y: int, axis: int) -> Floats:
     """The row whose difference to row (c, z, y) is wanted, itself at the far border."""
     if axis == 0:
@@ -106,7 +96,7 @@ def _ahead(u: Floats, c: int, z: int, y: int, axis: int) -> Floats:
     return row
 
 
-@_compiled
+@compiled
 def _dual_step(
     u: Floats, p: Floats, q: Floats, momentum: Number, rate: Number, isotropic: bool, squares: Floats
 ) -> None:
@@ -132,7 +122,7 @@ def _dual_step(
                         _extrapolate(q[d, c, z, y], p[d, c, z, y], squares, momentum)
 
 
-@_compiled
+@compiled
 def _square_and_match(p: Floats, ahead: Floats, here: Floats, squares: Floats) -> Number:
     matched = squares.dtype.type(0)
     for j in range(ahead.shape[0]):
@@ -142,7 +132,7 @@ def _square_and_match(p: Floats, ahead: Floats, here: Floats, squares: Floats) -
     return matched
 
 
-@_compiled
+@compiled
 def _sum_of_roots(squares: Floats) -> Number:
     total = squares.dtype.type(0)
     for j in range(squares.shape[0]):
@@ -150,7 +140,7 @@ def _sum_of_roots(squares: Floats) -> Number:
     return total
 
 
-@_compiled
+@compiled
 def _squared_distance(a: Floats, b: Floats) -> Number:
     total = a.dtype.type(0)
     for j in range(a.shape[0]):
@@ -158,7 +148,7 @@ def _squared_distance(a: Floats, b: Floats) -> Number:
     return total
 
 
-@_compiled
+@compiled
 def _relative_gap(w: Floats, p: Floats, u: Floats, isotropic: bool, squares: Floats) -> float:
     """``(primal - dual) / primal``; rows are summed in their own precision, the rows' sums in double."""
     ndim, channels, depth, height, _ = p.shape
@@ -180,7 +170,7 @@ def _relative_gap(w: Floats, p: Floats, u: Floats, isotropic: bool, squares: Flo
     return max(variation - matched, 0.0) / primal if primal > 0 else 0.0
 
 
-@_compiled
+@compiled
 def descend(
     w: Floats, p: Floats, lo: float, hi: float, bounded: bool, target: float, isotropic: bool, limit: int
 ) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pnp.daubechies import inner_roots, low_pass
 
 Taps = npt.NDArray[np.float64]
 
@@ -18,11 +19,7 @@ def daubechies(moments: int, *, symmetric: bool) -> Taps:
     Minimal phase, or with ``symmetric`` the choice of roots whose phase is nearest to linear (the symlets).
     Source: Daubechies, *Ten Lectures on Wavelets*, 1992, sec. 6.1 and 8.1.1.
     """
-    halfband = [math.comb(moments - 1 + k, k) for k in range(moments)][::-1]
-    inside = []
-    for y in np.roots(halfband):  # y = (2 - z - 1/z) / 4: each root gives a pair z, 1/z
-        pair = np.roots([1, 4 * y - 2, 1])
-        inside.append(pair[np.argmin(np.abs(pair))])
+    inside = inner_roots(moments)
     groups = [[z] for z in inside if abs(z.imag) < 1e-9] + [[z, z.conjugate()] for z in inside if z.imag >= 1e-9]
     choices = itertools.product((False, True), repeat=len(groups) if symmetric else 0)
     filters = [_taps(moments, groups, choice or (False,) * len(groups)) for choice in choices]
@@ -30,9 +27,7 @@ def daubechies(moments: int, *, symmetric: bool) -> Taps:
 
 
 def _taps(moments: int, groups: list[list[Any]], outside: tuple[bool, ...]) -> Taps:
-    roots = [1 / z if out else z for group, out in zip(groups, outside, strict=True) for z in group]
-    taps = np.real(np.poly([-1.0] * moments + roots))
-    return np.asarray(taps * (math.sqrt(2) / taps.sum()))
+    return low_pass(moments, [1 / z if out else z for group, out in zip(groups, outside, strict=True) for z in group])
 
 
 def _phase_error(taps: Taps) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..threads import calm
 from .settings import Groups
 from .transforms import Matrix, autocorrelation, biorthogonal, cosine, kaiser, synthesis
 
@@ -22,7 +24,7 @@ Run = Callable[[Iterable[Callable[[], None]]], None]
 
 CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
 REACH = 19  # largest displacement of a candidate
-BAND = 4 * CHUNK  # reference rows whose coefficients are held at a time
+BAND = 8 * CHUNK  # reference rows whose coefficients are held at a time
 
 
 class NumbaBackend:
@@ -37,8 +39,12 @@ class NumbaBackend:
         _announce(numba_matching.match)
         self.matching, self.filters, self.tables = numba_matching, numba_filters, numba_tables
         self.threads = torch.get_num_threads()
+        self.pool = ThreadPoolExecutor(self.threads)  # starts a thread when there is work for it
         self.buffers: list[Floats] = []
         self.order = _search_order(REACH, numba_matching.LANES)
+
+    def threads_of_torch(self) -> AbstractContextManager[None]:
+        return calm()
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The ``size`` nearest blocks of every reference. Shapes: images (B, H, W), limits (B,) summed over a block."""
@@ -242,9 +248,8 @@ class NumbaBackend:
         tasks = list(tasks)
         if self.threads == 1 or len(tasks) == 1:
             return _serial(tasks)
-        with ThreadPoolExecutor(self.threads) as pool:
-            for done in [pool.submit(task) for task in tasks]:
-                done.result()
+        for done in [self.pool.submit(task) for task in tasks]:
+            done.result()
 
 
 def _serial(tasks: Iterable[Callable[[], None]]) -> None:

@@ -9,10 +9,6 @@ vectorise: Numba then knows that no index is negative.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -21,16 +17,6 @@ Ints = npt.NDArray[np.int32]
 Shorts = npt.NDArray[np.int16]
 Offsets = npt.NDArray[np.uint32]
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-
 REACH = 19  # largest displacement: the window is 39 x 39
 WINDOW = 2 * REACH + 1
 SELF = REACH * WINDOW + REACH  # the candidate number of the reference itself
-
-
-def compiled(function: Kernel) -> Kernel:
-    """``function`` as machine code, kept on disk. NaN and infinity stay legal: kernels must be safe on them."""
-    compiled: Any = numba.njit(
-        cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"}
-    )(function)
-    return compiled  # type: ignore[no-any-return]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .numba_common import REACH, WINDOW, Floats, Offsets, Shorts, compiled
+from ..numba_compiled import compiled
+from .numba_common import REACH, WINDOW, Floats, Offsets, Shorts
 
 
 def _variances() -> Floats:
@@ -18,6 +19,7 @@ def _variances() -> Floats:
 
 
 VARIANCES = _variances()
+TILE = 16  # reference columns at a time: the table rows of neighbouring groups stay near the core (a tenth faster)
 CONFIDENCE = np.float32(0.75)  # of a group's weight, see wiener
 
 
@@ -152,8 +154,9 @@ def hard_threshold(
     rows = np.empty(32 * 64, np.float32)
     at = np.empty(32, np.uint32)
     noise = np.empty(128, np.float32)
-    for i in range(top, bottom):
-        for j in range(numbers.shape[1]):
+    for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
+        i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
+        for j in range(left, min(left + TILE, numbers.shape[1])):
             level = _places(
                 numbers[i, j],
                 counts[i, j],
@@ -209,8 +212,9 @@ def wiener(
     clean = np.empty(32 * 64, np.float32)
     at = np.empty(32, np.uint32)
     noise = np.empty(128, np.float32)
-    for i in range(top, bottom):
-        for j in range(numbers.shape[1]):
+    for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
+        i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
+        for j in range(left, min(left + TILE, numbers.shape[1])):
             level = _places(
                 numbers[i, j],
                 counts[i, j],

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .numba_common import REACH, SELF, WINDOW, Floats, Ints, Shorts, compiled
+from ..numba_compiled import compiled
+from .numba_common import REACH, SELF, WINDOW, Floats, Ints, Shorts
 
 MARGIN = 7  # cells of padding before the image: 21 pixels >= REACH
 LANES = 7  # displacements dx, dx + 3, ... that one pass shares

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_common import Floats, compiled
+from ..numba_compiled import compiled
+from .numba_common import Floats
 
 
 @compiled

@@ -34,6 +34,9 @@ class BM3D(Functional):
     Backends: ``"numba"`` compiled, CPU; ``"torch"`` on any device; ``"reference"`` the authors' ``bm3d`` package (grey
     and colour, for comparison; its licence allows non-commercial use only). ``"auto"`` is numba on the CPU where it is
     installed, else torch.
+    Threads: as many as ``torch.get_num_threads()`` says. The compiled kernels share bands of rows among plain threads,
+    with the same result to the last bit on any number of them; no OpenMP runs meanwhile, whose waiting threads would
+    slow a busy machine down. Many small pictures go through one channel a thread.
     A ``fresh`` copy keeps the block matches between calls: ``rematch_every`` = n matches anew in every n-th call;
     ``"auto"`` does so for an image that moved by more than a tenth of its noise level since it was matched, or whose
     noise level changed by more than a half.
@@ -83,6 +86,12 @@ class BM3D(Functional):
             from .reference import reference
 
             return reference(images, variance, self.profile).reshape(v.shape)
+        backend = self._backend(images.device)
+        with backend.threads_of_torch():
+            return self._denoised(images, variance, backend).to(v.dtype).reshape(v.shape)
+
+    def _denoised(self, images: Tensor, variance: Tensor, backend: Backend) -> Tensor:
+        """Normalise, decorrelate, filter, and add the change to ``images`` (B, C, H, W)."""
         memory = Memory(1) if self._matches is None else self._matches
         level = variance.sqrt().flatten()
         stale = memory.stale(images, level)
@@ -94,14 +103,16 @@ class BM3D(Functional):
         normal = ((images - (low + high) / 2) / scale).float()
         sigma = (level / scale.flatten()).float()
         channels = torch.einsum("bij,bjhw->bihw", mixing.float(), normal)
-        clean = self._over_grids(channels, sigma, memory, stale)
+        clean = self._over_grids(channels, sigma, backend, memory, stale)
         memory.remember(images, level, mixing, stale)
         clean = torch.einsum("bij,bihw->bjhw", mixing.float(), clean)
-        change = (clean - normal).to(v.dtype) * scale  # a change, so that float64 images keep their digits
+        change = (clean - normal).to(images.dtype) * scale  # a change, so that float64 images keep their digits
         visible = sigma.reshape(-1, 1, 1, 1) > _INVISIBLE
-        return (images + torch.where(visible, change, torch.zeros_like(change))).reshape(v.shape)
+        return images + torch.where(visible, change, torch.zeros_like(change))
 
-    def _over_grids(self, channels: Tensor, sigma: Tensor, memory: Memory, stale: Tensor | None) -> Tensor:
+    def _over_grids(
+        self, channels: Tensor, sigma: Tensor, backend: Backend, memory: Memory, stale: Tensor | None
+    ) -> Tensor:
         """The mean over the profile's reference grids, which go through the stages as one batch."""
         batch, _, height, width = channels.shape
         grids = self.settings.grids
@@ -109,7 +120,7 @@ class BM3D(Functional):
         moved = torch.cat([continued(channels, y, x, height + down, width + across) for y, x in grids])
         if stale is not None:
             stale = torch.cat([stale + batch * k for k in range(len(grids))])
-        clean = denoise(moved, sigma.repeat(len(grids)), self.settings, self._backend(channels.device), memory, stale)
+        clean = denoise(moved, sigma.repeat(len(grids)), self.settings, backend, memory, stale)
         total = torch.zeros_like(channels)
         for part, (y, x) in zip(clean.reshape(len(grids), batch, *clean.shape[1:]), grids, strict=True):
             total += part[..., y : y + height, x : x + width]
@@ -162,7 +173,8 @@ class BM3D(Functional):
         return {**self.__dict__, "_engine": None}
 
     def __repr__(self) -> str:
-        return f"BM3D(profile={self.profile!r}, backend={self.backend!r}, rematch_every={self.rematch_every!r})"
+        settings = f"backend={self.backend!r}, rematch_every={self.rematch_every!r}, memory={self.memory!r}"
+        return f"BM3D(profile={self.profile!r}, {settings})"
 
 
 def decorrelation(images: Tensor) -> Tensor:

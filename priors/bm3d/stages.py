@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -14,6 +15,9 @@ from .transforms import Matrix, biorthogonal, cosine
 
 class Backend(Protocol):
     """How the steps are computed: block matching and the two collaborative filters, on (B, C, H, W) float32 batches."""
+
+    def threads_of_torch(self) -> AbstractContextManager[None]:
+        """Under which torch's own operations run: what threads it may use beside those of the backend."""
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Numbers and counts (see Groups) of the ``size`` nearest blocks, at most ``limits`` (B,) away."""

@@ -1,10 +1,11 @@
 """The deep image prior: untrained generator networks fitted to one image."""
 
+from .filter_decoder import FilterDecoder
 from .networks import ConvDecoder, DeepDecoder, Generator, Hourglass
 from .prior import DeepImagePrior
-from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule, View, WindowedVariance
+from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule, Search, View, WindowedVariance
 from .theory import Rates, fitting_rates
-from .trajectory import Curves, Trajectory, band_correspondence, band_error
+from .trajectory import Curves, Trajectory, band_correspondence, band_error, band_gain
 from .two_layer import TwoLayer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DeepDecoder",
     "DeepImagePrior",
     "Discrepancy",
+    "FilterDecoder",
     "Generator",
     "HoldOut",
     "Hourglass",
@@ -21,11 +23,13 @@ __all__ = [
     "Plateau",
     "Rates",
     "Rule",
+    "Search",
     "Trajectory",
     "TwoLayer",
     "View",
     "WindowedVariance",
     "band_correspondence",
     "band_error",
+    "band_gain",
     "fitting_rates",
 ]

@@ -156,7 +156,7 @@ class DirectFit:
                 break
         images = torch.stack([objective.to_operator(loop.best) for loop in loops])
         deviation = images.std(dim=0) if len(loops) > 1 else None
-        best = [loop.best_iteration for loop in loops]
+        best = [loop.search.best_iteration for loop in loops]
         self.choices["best_iteration"] = Choice(
             best[0] if len(best) == 1 else best, "the average with the lowest score"
         )

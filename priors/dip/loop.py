@@ -18,7 +18,7 @@ from pnp.result import Status
 from .graph import captured
 from .network_fit import NetworkFit
 from .objective import Objective
-from .stopping import Rule, View
+from .stopping import Rule, Search, View
 
 CHECK_EVERY = 10  # iterations between looks: one wait for the device each
 EARLY_LOOKS = (1, 2, 3, 5, 7)  # trajectories are drawn over the logarithm of the iteration
@@ -57,8 +57,7 @@ class FitLoop:
         self.callback, self.save, self.truth, self.graph, self.progress = callback, save, truth, graph, progress
         self.memory = rule.begin(fit.output)
         self.best = fit.average.clone()
-        self.best_score, self.best_iteration, self.iteration = math.inf, 0, 0
-        self.reference, self.reference_iteration = math.nan, 0  # the score that patience is counted from
+        self.search, self.iteration = Search(rule), 0
         self.losses = torch.full((limits.iterations,), math.nan, dtype=fit.loss.dtype, device=fit.loss.device)
         self.counter = torch.zeros(1, dtype=torch.long, device=fit.loss.device)
         self.rows: list[list[float]] = []  # iteration, misfit, held-out error, distance, PSNR, seconds
@@ -88,7 +87,7 @@ class FitLoop:
             if bar is not None:
                 bar.update(ahead)
                 bar.set_postfix_str(
-                    f"misfit {max(self.rows[-1][1], 0) ** 0.5:.3g}, best at {self.best_iteration}", refresh=False
+                    f"misfit {max(self.rows[-1][1], 0) ** 0.5:.3g}, best at {self.search.best_iteration}", refresh=False
                 )
             if ended is not None:
                 return ended
@@ -113,7 +112,7 @@ class FitLoop:
 
     def _look(self) -> Status | None:
         """Score the average, keep it if it is the best, guard against spikes; a status ends the fit."""
-        held_out, misfit = self.objective.scores(self.fit.average)
+        held_out, misfit, whitened = self.objective.scores(self.fit.average)
         view = View(
             self.iteration,
             self.seconds,
@@ -123,6 +122,7 @@ class FitLoop:
             misfit,
             self.fit.loss,
             self.fit.distance(),
+            whitened,
         )
         score = self.rule.score(self.memory, view)
         error = torch.full_like(misfit, math.nan)
@@ -134,15 +134,10 @@ class FitLoop:
         self.rows.append([float(self.iteration), numbers[2], numbers[1], numbers[4], psnr, self.seconds])
         if not self._steady(loss):
             return Status.NON_FINITE if self.restarts > MAX_RESTARTS else None
-        if value < self.best_score or not math.isfinite(self.best_score):  # while nothing is known, the latest
-            self.best_score, self.best_iteration = value, self.iteration
+        if self.search.look(self.iteration, value):
             self.best.copy_(self.fit.average)
-        if math.isfinite(value):
-            if not value >= self.reference - self.rule.rel * abs(self.reference):
-                self.reference, self.reference_iteration = value, self.iteration
-            waited = self.iteration - self.reference_iteration
-            if self.rule.reached(value) or waited > self.rule.patience(self.reference_iteration):
-                return Status.CONVERGED
+        if self.search.over:
+            return Status.CONVERGED
         if self.callback is not None and self.callback(view):
             return Status.INTERRUPTED
         return Status.TIME_LIMIT if time.monotonic() > self.limits.deadline else None
@@ -176,14 +171,14 @@ class FitLoop:
             "rows": torch.tensor(self.rows, dtype=torch.float64).reshape(-1, 6),
             "numbers": torch.tensor(
                 [
-                    self.best_score,
-                    self.best_iteration,
+                    self.search.best,
+                    self.search.best_iteration,
                     self.iteration,
                     self.running_loss,
                     self.restarts,
                     self.seconds,
-                    self.reference,
-                    self.reference_iteration,
+                    self.search.reference,
+                    self.search.reference_iteration,
                 ],
                 dtype=torch.float64,
             ),
@@ -198,8 +193,8 @@ class FitLoop:
         self.best.copy_(state["best"])
         self.rows = state["rows"].tolist()
         numbers = state["numbers"].tolist()
-        self.best_score, self.running_loss, self.seconds = numbers[0], numbers[3], numbers[5]
-        self.best_iteration, self.iteration, self.restarts = int(numbers[1]), int(numbers[2]), int(numbers[4])
-        self.reference, self.reference_iteration = numbers[6], int(numbers[7])
+        self.search = Search(self.rule, numbers[0], int(numbers[1]), numbers[6], int(numbers[7]))
+        self.iteration, self.running_loss = int(numbers[2]), numbers[3]
+        self.restarts, self.seconds = int(numbers[4]), numbers[5]
         self.losses[: self.iteration] = state["losses"]
         self.counter.fill_(self.iteration)

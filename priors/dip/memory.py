@@ -38,17 +38,18 @@ def is_shortage(error: RuntimeError) -> bool:
 
 def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.device) -> str:
     """The message for a fit that ran out of memory: what was asked, and the largest preset that should fit."""
-    free = (
-        torch.cuda.mem_get_info(device)[0]
-        if device.type == "cuda"
-        else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    )
+    if device.type == "cuda":  # what PyTorch holds without using counts as free
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free = torch.cuda.mem_get_info(device)[0] + unused
+    else:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     channels, height, width = shape
     needs: list[tuple[str, int]] = []
     for candidate in ORDER:
         network = build(candidate, channels, (height, width), Layout(), None, torch.Generator().manual_seed(0))
         needs.append((candidate, activation_bytes(network, (height, width))))
-    fitting = [(preset, need) for preset, need in needs if need < free and preset != name]
+    ceiling = min(free, dict(needs).get(name, free))  # the one that failed, and larger ones, are no advice
+    fitting = [(preset, need) for preset, need in needs if need < ceiling]
     smallest = min(needs, key=lambda pair: pair[1])
     advice = (
         f"network={fitting[0][0]!r} needs about {fitting[0][1] / 2**30:.1f} GiB"

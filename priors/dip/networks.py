@@ -50,7 +50,7 @@ class _Block(nn.Sequential):
         layers: list[nn.Module] = [
             convolution(inputs, outputs, size, stride=stride, padding=padding),
             normalise(outputs, normalisation),
-            nn.LeakyReLU(LEAKY_SLOPE, inplace=False),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
         ]
         super().__init__(*layers, *([Dropout(dropout, maps=maps)] if dropout else []))
 
@@ -145,7 +145,7 @@ class Hourglass(Generator):
             branch = block(entering, skips[i], 1) if skips[i] else None
             after = [block(width, width, 1)] if pointwise else []
             if join == "add":
-                activation = [normalise(width, normalisation), nn.LeakyReLU(LEAKY_SLOPE)]
+                activation = [normalise(width, normalisation), nn.LeakyReLU(LEAKY_SLOPE, inplace=True)]
                 drop = [Dropout(dropout, maps=dropout_maps)] if dropout else []
                 merge: nn.Module = _Added(skips[i], deeper, width, padding)
                 up = nn.Sequential(*activation, *drop, *after)
@@ -193,15 +193,16 @@ class DeepDecoder(Generator):
                 f"DeepDecoder: order must be 'early' or 'late', with two widths or more; got {order!r}, {channels!r}."
             )
         self.channels, self.ups = tuple(channels), len(channels) - 1
+        first = 0 if order == "early" else 1  # a 1x1 convolution commutes with the interpolation before it: do it first
         layers: list[nn.Module] = []
         entering = channels[0]
         for i, width in enumerate(channels):
             layers.append(Pointwise(entering, width, bias=False))
-            rescale: list[nn.Module] = [Upsample(upsample)] if i < self.ups else []
-            rest: list[nn.Module] = [nn.ReLU(), normalise(width, normalisation)]
+            if first <= i < first + self.ups:
+                layers.append(Upsample(upsample))
+            layers += [nn.ReLU(inplace=True), normalise(width, normalisation)]
             if dropout:
-                rest.append(Dropout(dropout, maps=dropout_maps))
-            layers += [*rescale, *rest] if order == "early" else [*rest, *rescale]
+                layers.append(Dropout(dropout, maps=dropout_maps))
             entering = width
         self.body = nn.Sequential(*layers)
         self.head = Pointwise(channels[-1], outputs, bias=False)

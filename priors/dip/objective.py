@@ -83,15 +83,26 @@ class Objective:
             return each.mean()
         return (each * self.fitted).sum() / self.fitted.expand(each.shape).sum()
 
-    def scores(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2: of the held-out (NaN without), fitted entries."""
+    def scores(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2: of the held-out (NaN without), fitted entries.
+
+        Third, with ``gain``, the whitened residual's energy over that of whitened noise.
+        """
         with torch.no_grad():
             prediction = self.operator.forward(self.to_operator(image))
             plain = dataclasses.replace(self, gain=None)
             fitted = 2 * plain.data_loss(prediction)
+            whitened = None if self.gain is None else 2 * self.data_loss(prediction) / self._gain_energy()
             if self.held is None:
-                return torch.full_like(fitted, math.nan), fitted
-            return 2 * dataclasses.replace(plain, fitted=self.held).data_loss(prediction), fitted
+                return torch.full_like(fitted, math.nan), fitted, whitened
+            return 2 * dataclasses.replace(plain, fitted=self.held).data_loss(prediction), fitted, whitened
+
+    def _gain_energy(self) -> Tensor:
+        """Mean of the squared gain over all frequencies: what whitening leaves of the energy of white noise."""
+        gain = torch.ones(()) if self.gain is None else self.gain
+        axes = tuple(range(-self.operator.ndim, 0))
+        energy: Tensor = torch.fft.irfftn(gain**2, s=self.operator.out_shape[-self.operator.ndim :], dim=axes)
+        return energy.flatten()[0]
 
     def _whitened(self, residual: Tensor) -> Tensor:
         gain = 1.0 if self.gain is None else self.gain

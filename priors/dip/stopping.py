@@ -15,7 +15,8 @@ class View:
 
     ``average`` is the running mean of the images (C, H, W) and what would be returned; ``held_out`` its mean squared
     residual over the measurements kept out of the fit (NaN without), ``misfit`` the same over the fitted ones; both in
-    units of the noise variance where that is known. ``distance`` is how far the weights have moved.
+    units of the noise variance where that is known. ``distance`` is how far the weights have moved. In a whitened fit,
+    ``whitened`` is the energy of the whitened residual over that of whitened noise.
     """
 
     iteration: int
@@ -26,6 +27,7 @@ class View:
     misfit: Tensor
     loss: Tensor
     distance: Tensor
+    whitened: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,17 +60,42 @@ class Rule:
         return False
 
 
+@dataclasses.dataclass
+class Search:
+    """What a rule makes of the scores so far: the iteration to return, and whether the fit is over."""
+
+    rule: Rule
+    best: float = math.inf
+    best_iteration: int = 0
+    reference: float = math.nan  # the score that patience is counted from
+    reference_iteration: int = 0
+    over: bool = False
+
+    def look(self, iteration: int, score: float) -> bool:
+        """Take note of a score; True if this image is the one to return (while nothing is known, the latest)."""
+        better = score < self.best or not math.isfinite(self.best)
+        if better:
+            self.best, self.best_iteration = score, iteration
+        if math.isfinite(score):
+            if not score >= self.reference - self.rule.rel * abs(self.reference):
+                self.reference, self.reference_iteration = score, iteration
+            waited = iteration - self.reference_iteration
+            self.over = self.rule.reached(score) or waited > self.rule.patience(self.reference_iteration)
+        return better
+
+
 @dataclasses.dataclass(frozen=True)
 class HoldOut(Rule):
     """Keep a share of the measurements out of the loss; return the average that predicts them best.
 
-    Needs noise that is independent from entry to entry, and no noise level. Patience is 150 iterations or ``0.3`` of
-    those done, whichever is more.
+    Needs noise that is independent from entry to entry, and no noise level. Patience is 300 iterations or ``0.3`` of
+    those done, whichever is more, and the ``first`` 20 do not count: scores of few held-out values have false minima.
     Source: cross-validation; with pseudo-independent copies: Huang et al., 2026.
     """
 
     fraction: float = 0.05
-    least: int = 150
+    first: int = 20
+    least: int = 300
     share: float = 0.3
 
     def __post_init__(self) -> None:
@@ -76,7 +103,7 @@ class HoldOut(Rule):
             raise ValueError(f"HoldOut: expected 0 < fraction < 1, got {self.fraction!r}.")
 
     def score(self, memory: tuple[Tensor, ...], view: View) -> Tensor:
-        return view.held_out
+        return view.held_out if view.iteration >= self.first else torch.full_like(view.held_out, math.inf)
 
     def patience(self, best: int) -> float:
         return max(self.least, self.share * best)
@@ -87,15 +114,20 @@ class Discrepancy(Rule):
     """Stop when the average fits the data to within their noise: mean squared residual <= ``tau sigma^2``.
 
     For known noise levels; holds for correlated noise too. Where the level is never met, the plateau rule ends the fit.
+    A whitened fit also ends when the whitened residual has at most ``whitened_tau`` times the energy of whitened noise:
+    it fits strong frequencies less closely than their noise, so that the plain residual may stay above its level.
     Source: Morozov, 1966.
     """
 
     rel: float = 1e-2
     tau: float = 1.0
+    whitened_tau: float = 0.98  # at the best image it was 0.94 to 1.00 over twelve blurs and noise levels
     window: int = 300
 
     def score(self, memory: tuple[Tensor, ...], view: View) -> Tensor:
-        return view.misfit
+        if view.whitened is None:
+            return view.misfit
+        return torch.minimum(view.misfit, view.whitened * (self.tau / self.whitened_tau))
 
     def patience(self, best: int) -> float:
         return self.window

@@ -48,6 +48,18 @@ def band_error(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
     return _per_ring(error, x, bands) / _per_ring(size, x, bands)
 
 
+def band_gain(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
+    """How much of each ring of ``reference`` is in ``x``: ``Re <F x, F reference> / ||F reference||^2``.
+
+    The gain of a filter if ``x`` is ``reference`` filtered; with ``x`` the error of an estimate and ``reference`` the
+    noise of its data, the share of the noise that was fitted.
+    Shapes: (C, H, W) to (bands,).
+    """
+    a, b = (torch.fft.rfft2(t.double()) for t in (x, reference))
+    product, size = (t.sum(dim=0) for t in ((a * b.conj()).real, b.abs().square()))
+    return _per_ring(product, x, bands) / _per_ring(size, x, bands)
+
+
 def multiplicity(width: int, like: Tensor) -> Tensor:
     """How many modes of ``fft2`` a column of ``rfft2`` stands for. Shapes: (width // 2 + 1,)."""
     twice = torch.full((width // 2 + 1,), 2.0, dtype=like.dtype, device=like.device)
@@ -72,7 +84,8 @@ class Curves:
 
     ``psnr`` and ``average_psnr`` are of the raw output and of the running average; ``bands`` the correspondence and
     ``band_errors`` the phase-aware error of the raw output against the reference; ``distance`` is how far the weights
-    are from their start, ``||theta - theta_0||``.
+    are from their start, ``||theta - theta_0||``; ``noise_gains`` is the share of the noise that the raw output holds,
+    NaN where the noise is not known.
     """
 
     iterations: Tensor
@@ -82,6 +95,18 @@ class Curves:
     distance: Tensor
     bands: Tensor
     band_errors: Tensor
+    noise_gains: Tensor
+
+    def columns(self) -> dict[str, list[float]]:
+        """Every curve by name, bands counted from 1, the lowest: columns of a table."""
+        named: dict[str, list[float]] = {}
+        for field in dataclasses.fields(self):
+            values, name = getattr(self, field.name).double(), field.name.replace("_", " ")
+            if values.ndim == 1:
+                named[name] = values.tolist()
+            else:
+                named |= {f"{name.removesuffix('s')} {i}": column.tolist() for i, column in enumerate(values.T, 1)}
+        return named
 
     def reached(self, share: float = 0.9) -> Tensor:
         """First recorded iteration at which each band's correspondence reached ``share``; inf where it never did."""
@@ -93,23 +118,34 @@ class Curves:
 class Trajectory:
     """A callback for ``fit`` that records a run at logarithmically spaced iterations.
 
-    ``reference`` is what PSNR and bands are measured against: the true image, or the noisy one.
+    ``reference`` is what PSNR and bands are measured against: the true image, or the noisy one. With the ``noise`` of
+    the data, how much of it the output has taken over is recorded as well.
     """
 
-    def __init__(self, reference: Tensor, *, per_decade: int = PER_DECADE, bands: int = BANDS) -> None:
-        self.reference, self.per_decade, self.bands = reference, per_decade, bands
-        self._next = 1.0
+    def __init__(
+        self, reference: Tensor, *, noise: Tensor | None = None, per_decade: int = PER_DECADE, bands: int = BANDS
+    ) -> None:
+        self.reference, self.noise, self.per_decade, self.bands = reference, noise, per_decade, bands
+        self._mark = 0
         self._rows: list[tuple[Tensor, ...]] = []
 
     def __call__(self, view: View) -> bool:
-        if view.iteration >= self._next:
-            while self._next <= view.iteration:
-                self._next *= 10 ** (1 / self.per_decade)
+        if view.iteration >= self._iteration(self._mark):
+            while self._iteration(self._mark) <= view.iteration:
+                self._mark += 1
             self._record(view)
         return False
 
+    def _iteration(self, mark: int) -> int:
+        """The earliest iteration of a mark; rounded, so that powers of ten are hit exactly."""
+        return round(10 ** (mark / self.per_decade))
+
     def _record(self, view: View) -> None:
         reference = self.reference.to(view.output.device).reshape(view.output.shape)
+        gains = torch.full((self.bands,), math.nan, dtype=torch.float64)
+        if self.noise is not None:
+            noise = self.noise.to(view.output.device).reshape(view.output.shape)
+            gains = band_gain(view.output - reference, noise, self.bands).cpu()
         self._rows.append(
             (
                 torch.tensor(view.iteration),
@@ -119,6 +155,7 @@ class Trajectory:
                 view.distance.double().cpu(),
                 band_correspondence(view.output, reference, self.bands).cpu(),
                 band_error(view.output, reference, self.bands).cpu(),
+                gains,
             )
         )
 
