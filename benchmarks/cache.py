@@ -71,7 +71,7 @@ def _essence(tree: ast.AST) -> str:
 def library_sources() -> list[Path]:
     """Every file whose change may change a number: the library and what the harness measures with."""
     library = {path.resolve() for folder in ("pnp", "operators", "priors") for path in (ROOT / folder).rglob("*.py")}
-    names = ("pictures", "problems", "reconstruction", "timing")
+    names = ("pictures", "problems", "reconstruction", "timing", "trajectories")
     shared = {ROOT / "benchmarks" / f"{name}.py" for name in names}
     return sorted(path for path in library | shared if "testing" not in path.parts and path.name != "strategies.py")
 
@@ -105,7 +105,8 @@ class Cells:
                 images = {name: arrays[name] for name in record["images"]}
         return Outcome({**record["row"], "version": record["version"]}, images, record["curves"])
 
-    def save(self, cell: Cell, outcome: Outcome) -> None:
+    def save(self, cell: Cell, outcome: Outcome) -> Outcome:
+        """Keep the outcome; what ``load`` will return."""
         path = self.path(cell)
         if outcome.images:
             with atomic(path.with_suffix(".npz")) as file:
@@ -118,3 +119,4 @@ class Cells:
             "curves": outcome.curves,
         }
         write(path, json.dumps(record))  # inf and nan as Python writes and reads them
+        return Outcome({**outcome.row, "version": self.version}, outcome.images, outcome.curves)

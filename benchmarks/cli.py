@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from . import papers
 from .catalogue import BENCHMARKS
+from .gate import gate
 from .grid import Benchmark, Options
+from .runner import Finished, NothingComputed, run
 
 INTERRUPTED = 130  # exit status of a process ended by Ctrl-C
+Page = Callable[[Mapping[str, Finished | None], Options], Path]  # writes a report and says where
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help=__doc__, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -25,12 +29,21 @@ def list_benchmarks() -> None:
     """Name every benchmark and the question it answers."""
     width = max(len(benchmark.name) for benchmark in BENCHMARKS)
     for benchmark in BENCHMARKS:
-        extra = " (--images DIR)" * benchmark.needs_images + " (--kernel FILE)" * benchmark.needs_kernel
-        typer.echo(f"{benchmark.name:{width}}  {benchmark.question}{extra}")
+        typer.echo(f"{benchmark.name:{width}}  {benchmark.question}{' (--kernel FILE)' * benchmark.needs_kernel}")
 
 
-def command(benchmarks: tuple[Benchmark, ...], words: str) -> Callable[..., None]:
-    """The command that runs these benchmarks, one after the other."""
+@app.command("gate")
+def regression_gate(
+    update: Annotated[bool, typer.Option("--update", help="Make what is measured the reference.")] = False,
+) -> None:
+    """Is any of a small set of reconstructions worse or slower than benchmarks/reference.json says?"""
+    status, text = gate(renew=update)
+    typer.echo(text)
+    raise typer.Exit(status)
+
+
+def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = None) -> Callable[..., None]:
+    """The command that runs these benchmarks, one after the other, and then writes a page about all of them."""
 
     def run(
         quick: Annotated[bool, typer.Option("--quick", help="A smaller grid, for a first look.")] = False,
@@ -48,19 +61,28 @@ def command(benchmarks: tuple[Benchmark, ...], words: str) -> Callable[..., None
         any_version: Annotated[
             bool, typer.Option("--any-version", help="Accept cached cells of older code; rows name their version.")
         ] = False,
+        scheduler: Annotated[
+            str | None,
+            typer.Option(help="Dask scheduler, tcp://host:8786, whose workers run the cells; timings run here."),
+        ] = None,
     ) -> None:
         options = Options(
-            quick, size, seeds, tuple(only or ()), device, jobs, threads, images, kernel, out, any_version
+            quick, size, seeds, tuple(only or ()), device, jobs, threads, images, kernel, out, any_version, scheduler
         )
-        statuses = []
+        statuses: list[int] = []
+        finished: dict[str, Finished | None] = {}
         for benchmark in benchmarks:
             needed = missing(benchmark, options)
             if needed and len(benchmarks) == 1:
                 raise typer.BadParameter(f"{benchmark.name} needs {needed}.")
             typer.echo(f"{benchmark.name}: left out, needs {needed}" if needed else "", nl=bool(needed), err=True)
-            statuses.append(0 if needed else execute(benchmark, options))
-            if statuses[-1] == INTERRUPTED:
-                break
+            if not needed:
+                status, finished[benchmark.name] = execute(benchmark, options)
+                statuses.append(status)
+                if status == INTERRUPTED:
+                    raise typer.Exit(status)
+        if page is not None:
+            typer.echo(f"report of all: {page(finished, options)}")
         raise typer.Exit(max(statuses))
 
     run.__doc__ = words
@@ -69,19 +91,15 @@ def command(benchmarks: tuple[Benchmark, ...], words: str) -> Callable[..., None
 
 def missing(benchmark: Benchmark, options: Options) -> str:
     """What the command line must still give."""
-    if benchmark.needs_images and options.images is None:
-        return "--images DIR, a folder with the pictures of the papers"
     if benchmark.needs_kernel and options.kernel is None:
         return "--kernel FILE, a .npy array or a picture of the blur"
     return ""
 
 
-def execute(benchmark: Benchmark, options: Options) -> int:
-    """Run, print the summary, say where the report is; the exit status."""
+def execute(benchmark: Benchmark, options: Options) -> tuple[int, Finished | None]:
+    """Run, print the summary, say where the report is; the exit status and what there is to show."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, str(options.threads))
-    from .runner import NothingComputed, run
-
     try:
         finished = run(benchmark, options)
     except KeyboardInterrupt:
@@ -90,22 +108,24 @@ def execute(benchmark: Benchmark, options: Options) -> int:
             "the same command continues.",
             err=True,
         )
-        return INTERRUPTED
+        return INTERRUPTED, None
     except NothingComputed as error:
         typer.echo(f"{benchmark.name}: {error}", err=True)
-        return 1
+        return 1, None
     except ValueError as error:
         typer.echo(f"{benchmark.name}: {error}", err=True)
-        return 2
+        return 2, None
     typer.echo(finished.page.text)
     for verdict in finished.page.verdicts:
         typer.echo(f"{'holds' if verdict.holds else 'FAILS'}: {verdict.claim} {verdict.detail}".rstrip())
     for reason, count in Counter(text.strip().splitlines()[-1] for text in finished.failures.values()).items():
         typer.echo(f"failed: {count} cell(s) with {reason}; see failures in results.json", err=True)
     typer.echo(f"report: {finished.rows.folder / 'index.html'}")
-    return 1 if finished.failures or not all(verdict.holds for verdict in finished.page.verdicts) else 0
+    held = all(verdict.holds for verdict in finished.page.verdicts)
+    return (0 if held and not finished.failures else 1), finished
 
 
 for _benchmark in BENCHMARKS:
     app.command(_benchmark.name)(command((_benchmark,), _benchmark.question))
+app.command("papers")(command(papers.chosen(BENCHMARKS), papers.__doc__ or "", papers.together))
 app.command("all")(command(BENCHMARKS, "Every benchmark whose files are given: hours."))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .grid import Benchmark, Cell, Options, Rows
-from .pictures import find
-from .published import DECONVOLUTION, counts, side_by_side
+from .published import DECONVOLUTION, counts, illustration, paper_names, side_by_side
 from .reconstruction import Reconstruction
 from .report import Page, Section
 from .statistics import over_seeds
@@ -17,8 +16,9 @@ PUBLISHED = ("Wiener", "TV, weight 5e-3", "TV, weight 5e-2", "Wiener + network")
 
 def cells(options: Options) -> Iterator[Cell]:
     """The Wiener filter is given the best constant; everything else nothing."""
+    size = options.size or (96 if options.quick else None if options.images else 256)
     for name, noise in DECONVOLUTION:
-        picture = find(name, options.images)
+        picture = illustration(name, options.images)
         for seed in range(options.seeds):
             for prior in ("TV", "NLM", "BM3D") if options.quick else OURS:
                 yield Reconstruction(
@@ -27,7 +27,7 @@ def cells(options: Options) -> Iterator[Cell]:
                     "auto",
                     picture,
                     noise,
-                    options.size,
+                    size,
                     True,
                     seed,
                     device=options.device,
@@ -38,7 +38,7 @@ def cells(options: Options) -> Iterator[Cell]:
                 "Wiener",
                 picture,
                 noise,
-                options.size,
+                size,
                 True,
                 seed,
                 device=options.device,
@@ -48,7 +48,7 @@ def cells(options: Options) -> Iterator[Cell]:
 def summary(rows: Rows) -> Page:
     """Each published column beside our method of the same kind; the best of ours last."""
     frame = over_seeds(rows.frame, ["PSNR"])
-    frame = frame.assign(name=frame["picture"].str.split("[:_]").str[0].str.lower())
+    frame = frame.assign(name=paper_names(frame["picture"], {name for name, _ in DECONVOLUTION}))
     records: list[dict[str, object]] = []
     for (name, noise), published in DECONVOLUTION.items():
         part = frame[(frame["name"] == name) & (frame["noise"] == noise)]
@@ -65,7 +65,8 @@ def summary(rows: Rows) -> Page:
         "Our Wiener filter has the best constant, theirs an unstated one. The published Parrots is a larger picture "
         "than the 256 x 256 one in common use: compare there with the Wiener filter on the same data only."
     )
-    table, text = side_by_side(records, "Published and ours, PSNR in dB", caption)
+    compared = rows.options.images is not None
+    table, text = side_by_side(records, "Published and ours, PSNR in dB", caption, compared=compared)
     every = frame[["name", "noise", "prior", "PSNR", "CPU s"]]
     from .report import Table
 
@@ -84,4 +85,4 @@ def _record(name: str, noise: float, method: str, own: str, published: float, ou
     }
 
 
-BENCHMARK = Benchmark("deconvolution", __doc__ or "", cells, summary, needs_images=True)
+BENCHMARK = Benchmark("deconvolution", __doc__ or "", cells, summary)

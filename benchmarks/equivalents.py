@@ -10,8 +10,8 @@ import torch
 
 import pnp
 
+from .other_denoisers import installed
 from .other_libraries import deepinv_calls, kernel_of, scico_calls
-from .peers import installed
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[], object]

@@ -60,6 +60,7 @@ class Options:
     kernel: Path | None = None
     out: Path = Path("results")
     any_version: bool = False
+    scheduler: str | None = None  # address of a Dask scheduler whose workers run the cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,5 +82,4 @@ class Benchmark:
     cells: Callable[[Options], Iterator[Cell]]
     summary: Callable[[Rows], Page]
     timing: bool = False  # cells measure time: run one at a time
-    needs_images: bool = False  # --images DIR is required
     needs_kernel: bool = False  # --kernel FILE is required

@@ -13,7 +13,7 @@ import torch
 from .equivalents import Call, equivalents
 from .figures import lines
 from .grid import Benchmark, Cell, Options, Outcome, Rows
-from .peers import installed
+from .other_denoisers import installed
 from .problems import operator
 from .report import Charts, Page, Section, Table
 from .timing import interleaved, medians, peak_bytes, ratio
@@ -24,6 +24,7 @@ NAMES = (
 )
 SIZES = (256, 512, 1024, 2048)
 SLOW = {"tomography": 1024}  # the largest size worth the wait
+PEAKS = 3  # measurements of the peak memory
 STEPS = ("forward", "adjoint", "data step")
 
 
@@ -60,7 +61,9 @@ class Timing(Cell):
         image = x.numel() * x.element_size()
         row: dict[str, float | str] = {"route": A.route(), "peers": ", ".join(theirs)}
         row |= {f"{step} s": value for step, value in medians(seconds).items()}
-        row |= {f"{step} memory": peak_bytes(calls[step], device=self.device) / image for step in STEPS}
+        for step in STEPS:  # the allocator's own holes only add: the least of a few peaks is what the call needs
+            peaks = [peak_bytes(calls[step], device=self.device) for _ in range(PEAKS)]
+            row[f"{step} memory"] = min(peaks) / image
         for library, table in theirs.items():
             row |= {f"{step}: {library} over ours": ratio(seconds, step, f"{step} of {library}") for step in table}
         return Outcome(row)

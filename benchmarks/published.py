@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pandas as pd
 
+from .pictures import Picture, find
 from .report import Table, number
 
 SOURCE = "Anderson, Regularization and Applications of a Network Structure Deep Image Prior"
@@ -53,17 +57,58 @@ SINGLE_PIXEL = {
 }
 
 
-def side_by_side(records: list[dict[str, object]], title: str, caption: str) -> tuple[Table, str]:
-    """ "published | ours | difference" for records with those two numbers, as a table and as text."""
+# Pictures of scikit-image in the papers' places where no folder of theirs is given: of the same kind, not the same.
+STAND_INS = {
+    "house": "camera",
+    "parrots": "coffee",
+    "cameraman": "camera",
+    "hill": "moon",
+    "f16": "rocket",
+    "baboon": "chelsea",
+    "logo": "phantom",
+    "barbara": "brick",
+}
+
+
+def illustration(name: str, folder: Path | None) -> Picture:
+    """The paper's picture from the folder; without one its stand-in."""
+    return find(STAND_INS[name]) if folder is None else find(name, folder)
+
+
+def paper_names(pictures: pd.Series, names: Iterable[str]) -> pd.Series:
+    """For each picture the name in the paper, also where another stands in for it."""
+    standing_for = {STAND_INS[name]: name for name in names}
+    own = pictures.str.split("[:_]").str[0].str.lower()
+    return own.map(lambda name: standing_for.get(name, name))
+
+
+def side_by_side(
+    records: list[dict[str, object]], title: str, caption: str, *, compared: bool = True
+) -> tuple[Table, str]:
+    """ "published | ours | difference" for records with those two numbers, as a table and as text.
+
+    Where stand-ins were used nothing is ``compared``: their names and our numbers remain.
+    """
     frame = pd.DataFrame(records)
-    frame["difference"] = frame["ours"] - frame["published"]
+    if compared:
+        frame["difference"] = frame["ours"] - frame["published"]
+        caption = f"{caption} Published: {SOURCE}."
+    else:
+        title = title.removeprefix("Published and ours, ")
+        frame["picture"] = frame["picture"].map(STAND_INS)
+        frame = frame.drop(columns="published")
+        caption = (
+            f"{caption} Pictures of scikit-image; --images DIR takes the papers' and sets the numbers side by side."
+        )
     text = frame.copy()
-    for column in ("published", "ours", "difference"):
+    for column in {"published", "ours", "difference"} & set(frame):
         text[column] = [number(value, 2) for value in frame[column]]
-    return Table(title, frame, f"{caption} Published: {SOURCE}.", {"noise": 3}), text.to_string(index=False)
+    return Table(title, frame, caption, {"noise": 3}), text.to_string(index=False)
 
 
 def counts(frame: pd.DataFrame) -> str:
     """How many cells are met."""
+    if "difference" not in frame:
+        return "Not compared: these are not the papers' pictures."
     known = frame["difference"].dropna()
     return f"{int((known >= 0).sum())} of {len(known)} cells reach the published number."

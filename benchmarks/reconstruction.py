@@ -57,10 +57,11 @@ class Reconstruction(Cell):
     sigma_known: bool = False
     device: str = "cpu"
     max_prior_calls: int | None = None
+    effort: str = "auto"
 
     @property
     def label(self) -> str:
-        known = " sigma given" if self.sigma_known else ""
+        known = (f" {self.effort}" if self.effort != "auto" else "") + (" sigma given" if self.sigma_known else "")
         who = f"{self.prior} {self.solver}" if self.prior != "none" else self.solver
         return f"{self.operator}, {self.picture.name}, {who}, noise {self.noise:g}{known}, seed {self.seed}"
 
@@ -81,6 +82,7 @@ class Reconstruction(Cell):
             g,
             sigma=self.noise if self.sigma_known else "auto",
             solver=self.solver,
+            effort=self.effort,
             truth=p.truth,
             seed=self.seed,
             progress=False,
@@ -90,6 +92,7 @@ class Reconstruction(Cell):
             "what": self.prior,
             "status": result.status.name,
             "iterations": result.iterations,
+            "prior calls": int(calls.value) if (calls := result.parameters.get("prior_calls")) else None,
         }
         return Outcome(row, self._images(p, result.x), curves(result))
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 TEMPLATES = Path(__file__).resolve().parent / "page"
 Image = np.ndarray[Any, Any]
+SMALLEST_WITH_DETAIL = 64  # pixels; a smaller picture is shown whole anyway
 MINUS, NONE, INFINITE, THIN = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{INFINITY}", "\N{THIN SPACE}"
 
 
@@ -77,6 +78,20 @@ class Comparison:
     tiles: Sequence[Tile]
     caption: str = ""
     template = "comparison.html.j2"
+
+    def detail(self) -> tuple[slice, slice] | None:
+        """The rectangle, a third of the picture wide, where the pictures differ most; None for small pictures."""
+        height, width = self.truth.shape[:2]
+        if min(height, width) < SMALLEST_WITH_DETAIL:
+            return None
+        alike = [tile.image for tile in self.tiles if tile.image.shape == self.truth.shape]
+        error = sum(np.square(np.asarray(image, dtype=np.float64) - self.truth) for image in alike)
+        flat = np.nan_to_num(np.asarray(error).reshape(height, width, -1).sum(axis=2))
+        h, w = height // 6, width // 3
+        sums = np.pad(flat, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+        inside = sums[h:, w:] - sums[:-h, w:] - sums[h:, :-w] + sums[:-h, :-w]
+        top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+        return slice(int(top), int(top) + h), slice(int(left), int(left) + w)
 
     def groups(self) -> list[tuple[str, list[Tile]]]:
         names = list(dict.fromkeys(tile.group for tile in self.tiles))
@@ -139,6 +154,29 @@ def difference(image: Image, truth: Image, *, full: float = 0.2) -> Image:
     error = np.asarray(image, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
     grey = error.mean(axis=2) if error.ndim == 3 else error
     return np.asarray(colormaps["RdBu_r"](np.clip(grey / full, -1, 1) * 0.5 + 0.5))[:, :, :3]
+
+
+def markdown(page: Page, environment: Mapping[str, str]) -> str:
+    """The words and tables of a page as Markdown, for the documentation."""
+    parts = [f"# {page.title}", page.lead]
+    parts.append(
+        "\n".join(f"* {'Holds' if v.holds else 'Fails'}: {v.claim} {v.detail}".rstrip() for v in page.verdicts)
+    )
+    for section in page.sections:
+        tables = [part for part in section.parts if isinstance(part, Table)]
+        if tables:
+            parts += [f"## {section.title}" if section.title else "", section.lead]
+        for table in tables:
+            numbers = [any("number" in row[i][2] for row in table.cells()) for i in range(len(table.frame.columns))]
+            rows = [
+                [str(name) for name in table.frame.columns],
+                ["--:" if right else "---" for right in numbers],
+                *([f"**{text}**" if "best" in css else text for text, _, css in row] for row in table.cells()),
+            ]
+            lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+            parts += [f"### {table.title}" if table.title else "", "\n".join(lines), table.caption]
+    parts.append("Made with: " + ", ".join(f"{name} {value}" for name, value in environment.items()) + ".")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def data_uri(content: bytes, kind: str) -> markupsafe.Markup:

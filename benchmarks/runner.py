@@ -1,25 +1,25 @@
-"""Run a grid: cached cells first, the rest in parallel, rows and report as they come."""
+"""Run a grid: what is cached first, then the rest; every outcome is kept and every row written as it comes."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import inspect
+import importlib.util
+import io
 import json
 import math
 import os
 import re
 import time
-import traceback
-from pathlib import Path
 
-import joblib
 import pandas as pd
 from tqdm import tqdm
 
-from .cache import Cells, code_version, library_sources, write
+from .cache import Cells, write
+from .engines import cluster, here, version_of
 from .environment import environment
 from .grid import Benchmark, Cell, Options, Outcome, Rows
-from .report import Page, render
+from .report import Page, markdown, render
 
 WRITE_EVERY = 2.0  # seconds between two writings of rows.csv
 
@@ -35,6 +35,7 @@ class Finished:
     rows: Rows
     page: Page
     failures: dict[Cell, str]
+    version: str
 
 
 def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Finished:
@@ -43,24 +44,27 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     Raises: ValueError if nothing of the grid is asked for, NothingComputed if every cell failed.
     """
     folder = options.out / benchmark.name
-    version = code_version(library_sources(), Path(inspect.getfile(benchmark.cells)))
-    store = Cells(folder / "cells", version, any_version=options.any_version)
+    module = benchmark.cells.__module__
+    store = Cells(folder / "cells", version_of(module), any_version=options.any_version)
     cells = select(list(dict.fromkeys(benchmark.cells(options))), options.only)
     outcomes = {cell: outcome for cell in cells if (outcome := store.load(cell)) is not None}
     todo = [cell for cell in cells if cell not in outcomes]
     jobs = 1 if benchmark.timing else min(options.jobs or cores(), max(len(todo), 1))
+    if away := options.scheduler is not None and not benchmark.timing and len(todo) > 0:
+        work = cluster(str(options.scheduler), todo, module, options.threads)
+    else:
+        work = here(todo, jobs, options.threads)
     failures: dict[Cell, str] = {}
     written = 0.0
     bar = tqdm(total=len(cells), initial=len(outcomes), desc=benchmark.name, unit="cell", disable=not progress)
-    with bar, joblib.parallel_config(backend="loky", inner_max_num_threads=options.threads):
-        work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        for cell, outcome in work(joblib.delayed(attempt)(store, cell, options.threads) for cell in todo):
+    with bar, contextlib.closing(work):
+        for cell, outcome in work:
             if isinstance(outcome, str):
                 failures[cell] = outcome
                 if outcome not in list(failures.values())[:-1]:  # the same error is told once
                     bar.write(f"failed: {cell.label}\n  {outcome.strip().splitlines()[-1]}")
             else:
-                outcomes[cell] = outcome
+                outcomes[cell] = store.save(cell, outcome)
             bar.set_postfix_str(cell.label[:60], refresh=False)
             bar.update()
             if time.monotonic() - written > WRITE_EVERY:
@@ -68,17 +72,22 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
                 written = time.monotonic()
     frame = table(cells, outcomes)
     write(folder / "rows.csv", frame.to_csv(index=False))
+    if importlib.util.find_spec("pyarrow"):
+        write(folder / "rows.parquet", parquet(frame))
     rows = Rows(frame, {cell: outcomes[cell] for cell in cells if cell in outcomes}, options, folder)
     if not rows.outcomes:
         raise NothingComputed(f"every cell failed; the last one with\n{list(failures.values())[-1]}")
     page = benchmark.summary(rows)
-    record = environment(jobs=jobs, threads=options.threads, device=options.device, version=version)
+    record = environment(jobs=jobs, threads=options.threads, device=options.device, version=store.version)
+    if away:
+        record["cluster"] = f"cells computed by the workers behind {options.scheduler}"
     write(folder / "index.html", render(page, record))
+    write(folder / "tables.md", markdown(page, record))
     write(
         folder / "results.json",
         json.dumps(_results(benchmark, rows, page, record, failures), indent=1, allow_nan=False),
     )
-    return Finished(rows, page, failures)
+    return Finished(rows, page, failures, store.version)
 
 
 def select(cells: list[Cell], only: tuple[str, ...]) -> list[Cell]:
@@ -91,28 +100,28 @@ def select(cells: list[Cell], only: tuple[str, ...]) -> list[Cell]:
     return chosen
 
 
-def attempt(store: Cells, cell: Cell, threads: int) -> tuple[Cell, Outcome | str]:
-    """Run one cell and keep its outcome; a failure is a text, and is tried again next time."""
-    import torch
-
-    torch.set_num_threads(threads)
-    cpu, wall = time.process_time(), time.perf_counter()
-    try:
-        outcome = cell.run()
-    except Exception:  # noqa: BLE001  one failing cell must not end a grid of hours; the report names it
-        return cell, traceback.format_exc()
-    spent = {"cell CPU seconds": time.process_time() - cpu, "cell seconds": time.perf_counter() - wall}
-    outcome = Outcome({**outcome.row, **spent, "version": store.version}, outcome.images, outcome.curves)
-    store.save(cell, outcome)
-    return cell, outcome
-
-
 def table(cells: list[Cell], outcomes: dict[Cell, Outcome]) -> pd.DataFrame:
     """One row per finished cell, settings first; ``attrs["settings"]`` names the settings."""
     done = [cell for cell in cells if cell in outcomes]
     frame = pd.DataFrame([{**cell.settings(), **outcomes[cell].row} for cell in done])
     frame.attrs["settings"] = list(done[0].settings()) if done else []
     return frame
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """The table as a Parquet file, where a column holds one kind of value: several kinds become text."""
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {}
+    for name, column in frame.items():
+        try:
+            columns[str(name)] = pyarrow.array(column, from_pandas=True)
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+            columns[str(name)] = pyarrow.array(column.where(column.isna(), column.astype(str)), from_pandas=True)
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()
 
 
 def cores() -> int:

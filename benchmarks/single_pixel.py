@@ -8,7 +8,7 @@ import pandas as pd
 
 from .grid import Benchmark, Cell, Options, Rows
 from .pictures import Picture, find, pictures
-from .published import SINGLE_PIXEL, counts, side_by_side
+from .published import SINGLE_PIXEL, counts, illustration, paper_names, side_by_side
 from .reconstruction import Reconstruction
 from .report import Page, Section
 from .statistics import over_seeds
@@ -35,6 +35,8 @@ def cells(options: Options) -> Iterator[Cell]:
 
 def _find(name: str, options: Options) -> Picture:
     """The picture, of several sizes the one nearest to 256 pixels; ``logo`` may stand anywhere in the name."""
+    if options.images is None:
+        return illustration(name, None)
     if name == "barbara":
         exact = [p for p in pictures(options.images) if p.name.lower().startswith("barbara")]
         return next((p for p in exact if "256" in p.name), exact[0]) if exact else find(name, options.images)
@@ -45,14 +47,16 @@ def _find(name: str, options: Options) -> Picture:
 def summary(rows: Rows) -> Page:
     """One table per noise level and knowledge of it."""
     frame = over_seeds(rows.frame, ["PSNR"])
-    frame = frame.assign(name=["logo" if "logo" in p else "barbara" for p in frame["picture"].str.lower()])
+    compared = rows.options.images is not None
+    names = paper_names(frame["picture"], {name for name, _ in SINGLE_PIXEL})
+    frame = frame.assign(name=names.mask(frame["picture"].str.contains("logo", case=False), "logo"))
     parts, texts = [], []
     for noise, known in NOISES:
         records = _records(frame[(frame["noise"] == noise) & (frame["sigma_known"] == known)])
         if records:
             title = f"Noise {noise:g}, {'sigma given' if known else 'nothing given'}, PSNR in dB"
             caption = "Size, patterns and noise of the published experiment are not stated, nor is the logo's file."
-            table, text = side_by_side(records, title, caption)
+            table, text = side_by_side(records, title, caption, compared=compared)
             parts.append(table)
             texts.append(f"{title}\n{text}\n{counts(table.frame)}")
     return Page("Single-pixel camera", __doc__ or "", [Section("Table 3", parts)], text="\n\n".join(texts))
@@ -70,4 +74,4 @@ def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
     return records
 
 
-BENCHMARK = Benchmark("single-pixel", __doc__ or "", cells, summary, needs_images=True)
+BENCHMARK = Benchmark("single-pixel", __doc__ or "", cells, summary)
