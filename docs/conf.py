@@ -8,18 +8,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import torch
+
 from pnp.version import __version__
+
+torch.set_num_threads(1)  # small pictures: more threads would only wait for each other
 
 project = "pnp-imaging"
 author = "pnp-imaging developers"
 copyright = author
 release = version = __version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "myst_parser"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.mathjax", "myst_parser", "sphinx_gallery.gen_gallery"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "images/SOURCES.md"]
+exclude_patterns = ["_build", "examples", "images/SOURCES.md"]
+sphinx_gallery_conf = {
+    "examples_dirs": ["examples/guide", "examples/operators"],
+    "gallery_dirs": ["gallery/guide", "gallery/operators"],  # made at each build from the scripts that changed
+    "filename_pattern": "",  # every script is run
+    "within_subsection_order": "FileNameSortKey",
+    "reference_url": {"pnp": None},  # names in the code lead to the reference
+    "matplotlib_animations": False,
+    "write_computation_times": False,
+    "show_signature": False,
+    "thumbnail_size": (400, 150),  # the pictures are in rows of three or four
+    "min_reported_time": 3600,  # seconds on a machine that built a page say little
+    "abort_on_example_error": True,
+}
 html_theme = "furo"
 html_title = f"pnp-imaging {release}"
+html_static_path = ["_static"]
+html_css_files = ["gallery.css"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -27,14 +46,16 @@ python_use_unqualified_type_names = True
 add_module_names = False
 
 LABEL = re.compile(r"(Shapes|Units|Raises|Source|Sources): ")
-# Kept as markup: ``literals`` and *titles*; between them every mark of reStructuredText is an ordinary character.
-MARKUP = re.compile(r"(``.+?``|(?<![\w*])\*[A-Z][^*]*[\w.)?!]\*(?![\w*]))")
+# Kept as markup: ``literals``, `names` and *titles*; every other mark of reStructuredText is an ordinary character.
+MARKUP = re.compile(r"(``.+?``|`[\w.]+`|(?<![\w*])\*[A-Z][^*]*[\w.)?!]\*(?![\w*]))")
 
 
 def escaped(text: str) -> str:
-    """The text with only the house's two kinds of markup."""
+    """The text with only the house's kinds of markup; names are set as literals."""
     pieces = MARKUP.split(text)
-    return "".join(piece if i % 2 else re.sub(r"([*|`_\\])", r"\\\1", piece) for i, piece in enumerate(pieces))
+    pieces[1::2] = [re.sub(r"^`([\w.]+)`$", r"``\1``", piece) for piece in pieces[1::2]]
+    pieces[::2] = [re.sub(r"([*|`_\\])", r"\\\1", piece) for piece in pieces[::2]]
+    return "".join(pieces)
 
 
 def paragraphs(lines: list[str]) -> list[list[str]]:
