@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
-.PHONY: help venv demo test installs bench lint types docs coverage clean
+.PHONY: help venv demo test installs restarts gate papers bench lint types docs coverage clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo 'No Python 3.10 or newer was found; name one: make PYTHON=/path/to/python3 ...' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[dev,bench,fast,bm3d]'
+		-e '.[dev,bench,fast,bm3d,distributed]'
 	@touch $@
 
 demo: $(STAMP)  ## Reconstruct from several kinds of data with every prior; writes results/demo/index.html
@@ -30,6 +30,15 @@ test: $(STAMP)  ## The tests that take seconds
 
 installs: $(STAMP)  ## Build wheel and sdist, install each of them elsewhere and import everything
 	$(BIN)/python -m pytest -q -m slow tests/test_packaging.py
+
+restarts: $(STAMP)  ## Kill workers, runs and streams in the middle; nothing may be lost
+	$(BIN)/python -m pytest -q -m slow tests/test_benchmarks_cluster.py tests/test_benchmarks_papers.py tests/test_frames.py
+
+gate: $(STAMP)  ## Is any of a small set of reconstructions worse than benchmarks/reference.json?
+	$(BIN)/python -m benchmarks gate
+
+papers: $(STAMP)  ## The founding papers on one page, quickly; writes results/papers/index.html
+	$(BIN)/python -m benchmarks papers --quick
 
 bench: $(STAMP)  ## Every number that the documentation quotes (hours on two cores)
 	$(BIN)/python -m benchmarks all
@@ -53,4 +62,4 @@ coverage: $(STAMP)  ## The same tests with line and branch coverage
 	$(BIN)/coverage report --skip-covered
 
 clean:  ## Remove what the targets made, except results/
-	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/gallery .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage *.egg-info

@@ -1,12 +1,14 @@
 """Algebra keeps what its parts know: routes, facts, preconditioners; conjugate gradients keep their word."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnp.conjugate_gradient import conjugate_gradient
-from pnp.operators import Blur, Decimate, Identity, Mask, SinglePixel, Stack, kernels
+from pnp.operators import Blur, Decimate, Fourier, Identity, Mask, Matrix, SinglePixel, Stack, kernels
 
 float64 = torch.float64
 
@@ -75,6 +77,40 @@ def test_conjugate_gradients_reach_the_smallest_penalties(rho):
     assert broken(A, rho, tol=1e-10) <= 1e-9
 
 
+blurred = Blur.gaussian(1.2, (16, 16), dtype=float64)
+ILL_CONDITIONED = {
+    "masked blur": Mask.random((16, 16), 0.5, 0, dtype=float64) @ blurred,
+    "weighted blur": Mask(torch.where(randn(16, 16).abs() < 0.4, 0, randn(16, 16))) @ blurred,
+    "camera behind a blur": SinglePixel((16, 16), 100, dtype=float64) @ blurred,
+    "tall matrix behind a blur": Matrix(randn(300, 256, seed=3) / 16, (16, 16)) @ blurred,
+}
+
+
+@pytest.mark.parametrize("name", ILL_CONDITIONED)
+@pytest.mark.parametrize("rho", [1e-6, 1e-4])
+def test_preconditioning_brings_blurs_behind_others_to_small_penalties(name, rho, monkeypatch):
+    """Preconditioned, some hundred iterations do; without, some thousands, or no number of them."""
+    monkeypatch.setattr("pnp.tikhonov.PATIENCE", 2000)
+    A = ILL_CONDITIONED[name]
+    assert broken(A, rho, tol=1e-10) <= 1e-9
+
+
+def test_a_solve_that_runs_out_of_iterations_says_so(monkeypatch):
+    A = ITERATIVE["masked blur"]
+    monkeypatch.setattr("pnp.tikhonov.PATIENCE", -120)
+    assert "after 8 of them a warning" in A.explain()
+    with pytest.warns(RuntimeWarning, match=r"8 iterations .* use a larger rho .* explain"):
+        A.tikhonov(randn(*SHAPE), 1e-4)
+
+
+@pytest.mark.parametrize("rho", [1e-4, 1.0])
+def test_dead_data_of_an_iterative_solve_count_nowhere(rho):
+    A = ITERATIVE["masked blur"]
+    y = randn(*SHAPE)
+    holes = torch.where(mask.observed(), y, math.nan)
+    torch.testing.assert_close(A.tikhonov(holes, rho), A.tikhonov(y, rho), rtol=1e-9, atol=1e-9)
+
+
 @given(rho=st.floats(1e-3, 1e2), seed=st.integers(0, 99))
 @settings(max_examples=20)
 def test_default_tolerance_is_an_error_of_a_millionth(rho, seed):
@@ -107,7 +143,7 @@ def test_preconditioning_by_the_circulant_saves_iterations(monkeypatch):
     A = Mask(weight) @ Blur(kernel / kernel.sum(), (32, 32))
     y = randn(32, 32)
     helped, _ = iterations(A, monkeypatch, y, 1e-3, None, None, None)
-    monkeypatch.setattr(type(A), "circulant", lambda self: None)
+    monkeypatch.setattr(type(A), "_precondition_dual", lambda self, r, rho: r)
     alone, _ = iterations(A, monkeypatch, y, 1e-3, None, None, None)
     assert 2 * helped < alone
 
@@ -140,6 +176,15 @@ def test_penalties_of_a_batch_are_one_an_item():
         together = A.tikhonov(y, rho, tol=1e-10)
         for b in range(2):
             torch.testing.assert_close(together[b], A.tikhonov(y[b], float(rho[b]), tol=1e-10), atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("A", [blur, mask, Fourier(SHAPE, mask.mask)])
+def test_one_item_may_be_solved_at_several_penalties(A):
+    y = A.forward(randn(*SHAPE).to(A.dtype))
+    rho = torch.tensor([1e-2, 10.0], dtype=float64).reshape(2, 1, 1, 1)
+    together = A.tikhonov(y, rho)
+    for b in range(2):
+        torch.testing.assert_close(together[b, 0], A.tikhonov(y, float(rho[b])))
 
 
 def test_float32_stops_where_rounding_rules():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib.util
 import json
 import re
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ from benchmarks.cache import Cells, atomic, code_version
 from benchmarks.grid import Benchmark, Cell, Options, Outcome, Rows
 from benchmarks.pictures import find, pictures
 from benchmarks.report import Comparison, Page, Section, Table, Tile, Verdict, number, render
-from benchmarks.runner import run, select
+from benchmarks.runner import parquet, run, select
 from benchmarks.statistics import half_width, over_seeds
 
 
@@ -183,6 +184,24 @@ def test_the_report_is_self_contained_and_escapes_names(tmp_path: Path, log: Pat
     assert record["rows"][1]["square"] == 4
     assert {"processor", "torch", "threads per job"} <= record["environment"].keys()
     assert (folder / "rows.csv").read_text().startswith("value,")
+    if importlib.util.find_spec("pyarrow"):
+        assert pd.read_parquet(folder / "rows.parquet")["square"].tolist() == [1, 4]
+
+
+def test_rows_are_written_as_parquet_too(tmp_path: Path) -> None:
+    """Numbers stay numbers, gaps stay gaps, and a column of several kinds becomes text."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    frame = pd.DataFrame({"PSNR": [1.5, np.inf], "n": [1, None], "what": ["a", None], "mixed": ["auto", 2], "ok": True})
+    frame.attrs["settings"] = ["what"]
+    (tmp_path / "rows.parquet").write_bytes(parquet(frame))
+    read = pq.read_table(tmp_path / "rows.parquet")
+    assert read.to_pydict() == {
+        "PSNR": [1.5, np.inf],
+        "n": [1.0, None],
+        "what": ["a", None],
+        "mixed": ["auto", "2"],
+        "ok": [True, True],
+    }
 
 
 def test_tables_show_numbers_that_sort() -> None:
@@ -227,16 +246,16 @@ def test_pictures_are_named_square_and_in_range(tmp_path: Path) -> None:
 
 
 def test_every_benchmark_file_is_in_the_catalogue() -> None:
-    """A file with a ``BENCHMARK`` is listed; a file is one benchmark."""
+    """A file with a ``BENCHMARK`` is listed; a file, or a folder with a ``benchmark.py``, is one benchmark."""
     folder = Path(__file__).resolve().parent.parent / "benchmarks"
     names = set()
-    for path in folder.glob("*.py"):
+    for path in (*folder.glob("*.py"), *folder.glob("*/benchmark.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if (
                 isinstance(node, ast.Assign)
                 and isinstance(node.targets[0], ast.Name)
                 and node.targets[0].id == "BENCHMARK"
             ):
-                names.add(path.stem)
+                names.add(path.stem if path.parent == folder else path.parent.name)
     listed = (folder / "catalogue.py").read_text(encoding="utf-8")
     assert names == set(re.findall(r"^from \.(\w+) import BENCHMARK", listed, re.MULTILINE))

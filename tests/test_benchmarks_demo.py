@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,13 @@ pytest.importorskip("joblib")
 pytest.importorskip("jinja2")
 
 import numpy as np
+from browser import ask, needs_chromium
+from test_benchmarks import check_self_contained
 from typer.testing import CliRunner
 
 from benchmarks.catalogue import BENCHMARKS
 from benchmarks.cli import app
 from benchmarks.grid import Options
-from tests.test_benchmarks import check_self_contained
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,7 @@ def test_list_names_every_benchmark() -> None:
 
 def test_grids_are_finite_and_without_duplicates() -> None:
     for benchmark in BENCHMARKS:
-        if not (benchmark.needs_images or benchmark.needs_kernel):
+        if not benchmark.needs_kernel:
             cells = list(benchmark.cells(Options(quick=True)))
             assert len({(type(c).__qualname__, *c.settings().items()) for c in cells}) == len(cells) > 0
             assert len(list(benchmark.cells(Options(quick=True, seeds=2)))) >= len(cells)
@@ -60,49 +58,14 @@ def test_the_demo_writes_its_report(demo: Path) -> None:
     assert (demo / "rows.csv").read_text().count("\n") == 1 + len(record["rows"])
 
 
-def test_missing_folders_are_asked_for(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["deconvolution", "--out", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "--images" in result.output
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_report_fits_its_window(demo: Path, tmp_path: Path, width: int) -> None:
     """At both widths nothing sticks out sideways, and the screenshot is not blank."""
     from PIL import Image
 
-    page = tmp_path / "frame.html"  # a frame, because a window of 400 pixels is narrower than Chromium allows
-    page.write_text(
-        f"<body style='margin:0'><iframe src='{(demo / 'index.html').as_uri()}' onload='measure(this)' "
-        f"style='border:0;width:{width}px;height:1500px'></iframe><script>function measure(frame) {{"
-        "const page = frame.contentDocument.documentElement;"
-        "document.title = [page.scrollWidth, page.clientWidth, frame.contentDocument.images.length,"
-        "[...frame.contentDocument.images].filter(i => !i.naturalWidth).length].join(' ');}</script>"
-    )
-    common = ["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--hide-scrollbars"]
-    common += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1300,1500", "--virtual-time-budget=5000"]
-    environment = {**os.environ, "HOME": str(tmp_path)}
     shot = tmp_path / "page.png"
-    dump = subprocess.run(
-        [str(CHROMIUM), *common, "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment,
-        check=False,
-    )
-    subprocess.run(
-        [str(CHROMIUM), *common, f"--screenshot={shot}", page.as_uri()],
-        capture_output=True,
-        timeout=120,
-        env=environment,
-        check=False,
-    )
-    if not shot.exists():
-        pytest.skip("Chromium does not start here")
-    title = dump.stdout.split("<title>")[1].split("</title>")[0]
-    wide, window, images, broken = (int(word) for word in title.split())
+    wide, window, images, broken = ask(demo / "index.html", tmp_path, width, shot=shot)
     assert wide <= window == width
     assert images > 20
     assert broken == 0

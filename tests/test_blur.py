@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pnp.conjugate_gradient import conjugate_gradient
 from pnp.metrics import psnr
 from pnp.operators import Blur, VaryingBlur, kernels
 
@@ -134,6 +135,38 @@ def test_a_separable_solve_equals_a_general_one(boundary):
     if boundary != "circular":
         assert "CG" in B.explain()
     torch.testing.assert_close(A.tikhonov(y, 1e-2, v), B.tikhonov(y, 1e-2, v, tol=1e-10), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("rho", [1e-8, 1e-4, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, float64])
+def test_even_kernels_and_separable_channels_are_solved_exactly(rho, dtype):
+    disk = kernels.disk(2.5, dtype=dtype)
+    colours = torch.stack([kernels.gaussian((s, 1.0), dtype=dtype)[:9, :] for s in (1.0, 1.1, 1.2)])
+    operators = [Blur(disk, (20, 17), "symmetric"), Blur(torch.stack([disk, 2 * disk]), (20, 17), "symmetric")]
+    operators += [Blur(colours, (20, 17), boundary) for boundary in ("valid", "reflect", "zero")]
+    for A in operators:
+        assert "exact" in A.route()
+        y, v = randn(2, *A.out_shape).to(dtype), randn(2, *A.in_shape, seed=1).to(dtype)
+        x = A.tikhonov(y, rho, v)
+        gradient = A.adjoint(A.forward(x) - y) + rho * (x - v)
+        bound = 1e-9 if dtype == float64 else 1e-5
+        assert gradient.norm() <= bound * (A.adjoint(y).norm() + rho * v.norm() + A.norm() ** 2 * x.norm())
+
+
+def test_an_even_kernel_with_a_mirrored_border_is_preconditioned_by_cosines(monkeypatch):
+    A = Blur.disk(2.5, (32, 32), "reflect", dtype=float64)
+    y, counts = A.forward(picture(32)) + 0.01 * randn(32, 32), []
+
+    def counting(*args, **kwargs):
+        solution = conjugate_gradient(*args, **kwargs)
+        counts.append(solution.iterations)
+        return solution
+
+    monkeypatch.setattr("pnp.tikhonov.conjugate_gradient", counting)
+    x = A.tikhonov(y, 1e-3)
+    monkeypatch.setattr(type(A.engine), "_mirrored_power", lambda self: None)
+    assert (Blur.disk(2.5, (32, 32), "reflect", dtype=float64).tikhonov(y, 1e-3) - x).norm() <= 1e-5 * x.norm()
+    assert 2 * counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("rho", [1e-8, 1e-4, 1.0, 1e4])

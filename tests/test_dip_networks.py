@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pnp.priors.dip import ConvDecoder, DeepDecoder, Hourglass, TwoLayer
 from pnp.priors.dip.layers import Dropout, Pointwise, Upsample, initialise, pad_by_slices, two_phase_bilinear
-from pnp.priors.dip.memory import activation_bytes, explain_shortage
+from pnp.priors.dip.memory import ORDER, activation_bytes, explain_shortage
 from pnp.priors.dip.presets import NAMES, Layout, build
 from pnp.priors.dip.settings import Settings
 
@@ -145,6 +145,21 @@ def test_dropout_draws_from_its_own_generator(maps):
     assert torch.equal(layer.eval()(x), x)
 
 
+@pytest.mark.parametrize("upsample", ["bilinear", "nearest", "gaussian"])
+def test_late_decoder_interpolates_after_normalising(upsample):
+    """order="late" is convolution, ReLU, normalisation, interpolation per stage, though computed in another order."""
+    network = DeepDecoder(2, channels=(6, 5, 4), order="late", upsample=upsample)
+    initialise(network, generator())
+    z = torch.rand(1, 6, 3, 4, generator=generator())
+    convolutions = [m for m in network.body if isinstance(m, Pointwise)]
+    norms = [m for m in network.body if isinstance(m, nn.BatchNorm2d)]
+    x = z
+    for stage, (convolve, normalise) in enumerate(zip(convolutions, norms, strict=True)):
+        x = normalise(F.relu(convolve(x)))
+        x = Upsample(upsample)(x) if stage < 2 else x
+    assert torch.allclose(network(z), network.head(x), atol=1e-5)
+
+
 def test_added_joint_equals_concatenation():
     """conv(cat(skip, deeper)) = conv_s(skip) + conv_u(deeper)."""
     from pnp.priors.dip.networks import _Added
@@ -167,9 +182,15 @@ def test_shortage_names_a_preset():
     """The message for exhausted memory names a preset that needs less."""
     small = activation_bytes(ConvDecoder(1, channels=(8, 8)), (64, 64))
     assert 0 < small < activation_bytes(Hourglass(1), (64, 64))
-    message = explain_shortage("paper", (1, 256, 256), CPU)
-    assert "network='paper'" not in message.split("image")[1]
-    assert "GiB" in message
+    needs = {
+        name: activation_bytes(build(name, 1, (256, 256), Layout(), 0.1, generator()), (256, 256)) for name in ORDER
+    }
+    for name in ("paper", "tiny"):
+        advice = explain_shortage(name, (1, 256, 256), CPU).split("image")[1]
+        assert "GiB" in advice
+        named = [other for other in ORDER if f"network={other!r}" in advice]
+        assert len(named) == 1
+        assert "the smallest" in advice or needs[named[0]] < needs[name]
 
 
 @pytest.mark.parametrize(

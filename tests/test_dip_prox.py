@@ -1,5 +1,11 @@
 """The deep image prior as a proximal map: guard, memory, checkpoints, use inside a solver."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +17,7 @@ from pnp.priors import DeepImagePrior
 from pnp.testing import check_prior
 
 SIDE = 32
+TESTS = Path(__file__).parent
 
 
 def generator(seed=0):
@@ -127,6 +134,46 @@ def test_solvers_inpaint_with_it(solver, tmp_path):
     solver.solve(f, prior, progress=False, checkpoint=path, callback=lambda step: step.iteration >= 6)
     resumed = solver.solve(f, prior, progress=False, checkpoint=path)
     assert torch.equal(resumed.x, whole.x)
+
+
+JOB = """
+import sys
+import torch
+torch.set_num_threads(1)
+from pnp import ADMM, LeastSquares, checkpoint
+from pnp.operators import Identity, Mask
+from pnp.priors import DeepImagePrior
+from test_dip_prox import SIDE, noisy
+
+checkpoint.SECONDS_BETWEEN_WRITES = 0.0
+A = Mask.random((SIDE, SIDE), 0.5, 0)
+y, prior = A(noisy(0.02)), DeepImagePrior("light", steps=(60, 10), iterations=80)
+if sys.argv[1] == "solve":
+    f = LeastSquares(A, y, 0.02)
+    x = ADMM(s=0.06, max_iter=12, tol=0.0).solve(f, prior, checkpoint=sys.argv[2], progress=False).x
+else:
+    x = prior.fit(A, y, 0.02, checkpoint=sys.argv[2], progress=False).x
+torch.save(x, sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["fit", "solve"])
+def test_a_killed_run_goes_on_bit_for_bit(what, tmp_path):
+    """Killed without warning as soon as a checkpoint is there, then started again: the image is that of a whole run."""
+    path, out = tmp_path / "run.npz", tmp_path / "x.pt"
+    start = [sys.executable, "-c", JOB, what]
+    subprocess.run([*start, str(tmp_path / "whole.npz"), str(out)], check=True, cwd=TESTS, timeout=300)
+    whole = torch.load(out)
+    out.unlink()
+    with subprocess.Popen([*start, str(path), str(out)], cwd=TESTS) as process:
+        while not path.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not out.exists()
+    subprocess.run([*start, str(path), str(out)], check=True, cwd=TESTS, timeout=300)
+    assert torch.equal(torch.load(out), whole)
 
 
 def test_complex_images_and_levels_per_image():

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse.linalg
 import torch
 
-from pnp.operators import Blur, Identity, Mask, Matrix, PylopsOperator, SinglePixel
+from pnp.operators import Blur, Fourier, Identity, Mask, Matrix, PylopsOperator, SinglePixel
 
 float64 = torch.float64
 
@@ -17,6 +17,7 @@ def randn(*shape, seed=0, dtype=float64):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+SHAPE = (4, 6)
 MADE = [
     Identity((4, 5)),
     Blur(randn(3, 3), (6, 5)),
@@ -25,13 +26,15 @@ MADE = [
     SinglePixel((4, 4), 9, dtype=float64),
     Matrix(randn(7, 6), (2, 3)),
     Matrix(randn(7, 6, dtype=torch.complex128), (2, 3)),
+    Fourier(SHAPE, Mask.random(SHAPE, 0.6, dtype=float64).mask, real=True),
+    Fourier(SHAPE, sensitivities=randn(2, *SHAPE, dtype=torch.complex128), real=True),
 ]
 
 
 @pytest.mark.parametrize("A", MADE, ids=repr)
 def test_our_operators_pass_pylops_dottest(A):
     op = A.to_pylops()
-    flag = 3 if A.complex_in else 0
+    flag = 3 if A.complex_out else 0
     assert pylops.utils.dottest(op, *op.shape, complexflag=flag, rtol=1e-10)
     assert op.dims == A.in_shape
 
@@ -44,6 +47,16 @@ def test_scipy_solves_and_decomposes_with_our_operators():
     np.testing.assert_allclose(x, A.tikhonov(torch.from_numpy(y).reshape(A.out_shape), 0.01).flatten(), atol=1e-8)
     s = scipy.sparse.linalg.svds(A.to_scipy(), k=3, return_singular_vectors=False)
     np.testing.assert_allclose(sorted(s), sorted(np.linalg.svd(D)[1])[-3:], rtol=1e-8)
+
+
+@pytest.mark.parametrize("A", MADE, ids=repr)
+def test_scipy_sees_the_dense_matrix_and_its_singular_values(A):
+    D, op = A.to_dense().numpy(), A.to_scipy()
+    np.testing.assert_allclose(op @ np.eye(A.columns), D, atol=1e-12)
+    np.testing.assert_allclose(op.H @ np.eye(len(D)), D.conj().T, atol=1e-12)
+    first = np.random.default_rng(0).normal(size=min(D.shape))
+    values = scipy.sparse.linalg.svds(op, k=2, return_singular_vectors=False, v0=first)
+    np.testing.assert_allclose(sorted(values), sorted(np.linalg.svd(D)[1])[-2:], rtol=1e-8)
 
 
 def second_derivative():

@@ -1,5 +1,6 @@
 """Mask: missing pixels, weights, interpolation."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import scipy.interpolate
 import torch
 from pictures import picture
 
-from pnp.operators import Demosaic, Mask
+from pnp.operators import Demosaic, Fourier, Mask
 
 float64 = torch.float64
 
@@ -30,6 +31,32 @@ def test_unobserved_entries_may_be_nan_and_count_nowhere():
     torch.testing.assert_close(A.adjoint(hole), A.adjoint(y))
     torch.testing.assert_close(A.tikhonov(hole, 0.1, randn(2, 3)), A.tikhonov(y, 0.1, randn(2, 3)))
     assert torch.isfinite(A.start(hole)).all()
+
+
+@pytest.mark.parametrize("complex_data", [False, True])
+def test_dead_entries_get_no_gradient_and_give_none(complex_data):
+    """First and second derivatives agree with differences, and NaN in dead data stays out of them."""
+    weight = torch.tensor([[1.0, 0.0, -2.0], [0.0, 0.5, 1.0]], dtype=float64)
+    A = Fourier((2, 3), weight) if complex_data else Mask(weight)
+    y = randn(2, 2, 3, 2)
+    y = (torch.view_as_complex(y) if complex_data else y[..., 0].contiguous()).requires_grad_()
+    assert torch.autograd.gradcheck(A.adjoint, y)
+    assert torch.autograd.gradgradcheck(A.adjoint, y)
+    step = functools.partial(A.tikhonov, rho=0.1, v=torch.ones(2, 2, 3, dtype=y.dtype))
+    assert torch.autograd.gradcheck(step, y)
+    holes = torch.where(weight == 0, math.nan, y.detach()).requires_grad_()
+    for f in (A.adjoint, step):
+        (expected,) = torch.autograd.grad(f(y).abs().square().sum(), y)
+        (gradient,) = torch.autograd.grad(f(holes).abs().square().sum(), holes)
+        torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, float64])
+def test_dead_entries_are_cleared_in_every_precision(dtype):
+    mask = torch.tensor([[1.0, 0.0, 1.0]], dtype=dtype)
+    y = torch.tensor([[0.5, math.inf, -0.25]], dtype=dtype)
+    assert Mask(mask).adjoint(y).tolist() == [[0.5, 0.0, -0.25]]
+    assert math.isnan(Mask(mask).adjoint(y * math.nan)[0, 0])  # what counts is not hidden
 
 
 def test_count_follows_the_mask_when_another_is_loaded():

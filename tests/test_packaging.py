@@ -102,13 +102,16 @@ def test_the_licensed_binary_is_loaded_on_request_only(tmp_path):
 
 
 def test_pictures_in_the_repository_say_where_they_come_from():
-    """The only committed pictures are results of this project, and docs/images/SOURCES.md tells how each was made."""
+    """The only committed pictures are results of this project; SOURCES.md or the page that shows one says how."""
     call = ["git", "-C", str(ROOT), "ls-files"]
     listing = subprocess.run(call, capture_output=True, text=True, check=False).stdout.splitlines()
     suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".mat", ".npy", ".npz", ".pgm")
     pictures = [Path(name) for name in listing if name.lower().endswith(suffixes)]
-    assert {path.parent for path in pictures} <= {Path("docs/images")}
-    assert all(path.name in (ROOT / "docs/images/SOURCES.md").read_text(encoding="utf-8") for path in pictures)
+    results = Path("docs/results/images")
+    assert {path.parent for path in pictures} <= {Path("docs/images"), results}
+    for path in pictures:
+        told = ROOT / "docs/results" / f"{path.stem}.md" if path.parent == results else ROOT / "docs/images/SOURCES.md"
+        assert path.name in told.read_text(encoding="utf-8")
 
 
 # What is loaded

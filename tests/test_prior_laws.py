@@ -1,11 +1,14 @@
 """Every law of pnp.testing, applied to every prior of the market, and the laws only this house's own priors promise."""
 
+import inspect
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import PRIORS, cheap_priors, convex_priors, priors
 
+from pnp.priors import BM3D, NLM, TV, Box, Clipped, Equivariant, Tikhonov, Tiled, Wavelet
 from pnp.testing import check_prior
 
 seeds = st.integers(0, 999)
@@ -51,6 +54,34 @@ def test_scaling_image_and_noise_scales_the_result(entry, data, seed, factor):
     expected = factor * prior.prox(v, 0.01)
     error = (prior.prox(factor * v, factor**2 * 0.01) - expected).norm()
     assert error <= max(entry.batch_tol, 1e-7) * expected.norm()
+
+
+OTHER = {
+    TV: {"weight": 0.5, "coupled": False, "gap": 1e-4, "isotropic": False, "ndim": 3, "bounds": (0, 1)},
+    NLM: {"patch": 7, "window": 11, "strength": 0.71, "spread": 0},
+    Wavelet: {"wavelet": "db3", "levels": 3, "window": 7, "threshold": "sure"},
+    BM3D: {"profile": "fast", "rematch_every": 2, "memory": 1e6},
+    Tikhonov: {"weight": 1.0000001, "reference": torch.zeros(1, 2, 2)},
+    Box: {"lo": 0.1234567, "hi": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_a_repr_tells_every_setting(kind):
+    """Checkpoints tell priors apart by it."""
+    backends = {"backend": "torch"} if "backend" in inspect.signature(kind).parameters else {}
+    assert OTHER[kind].keys() | backends.keys() == inspect.signature(kind).parameters.keys()
+    texts = [repr(kind())] + [repr(kind(**{name: value})) for name, value in (OTHER[kind] | backends).items()]
+    assert len(set(texts)) == len(texts)
+
+
+def test_the_repr_of_a_wrapper_tells_every_setting():
+    first, second = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
+    texts = [repr(Tikhonov(1.0, first)), repr(Tikhonov(1.0, second))]
+    texts += [repr(Equivariant(NLM(), *seed, shift=shift)) for seed, shift in (((), 4), ((1,), 4), ((), 3))]
+    texts += [repr(Clipped(NLM(), *ends)) for ends in ((0, 1), (0, 0.9999999), (-1, 1))]
+    texts += [repr(Tiled(NLM(patch), 8, halo)) for patch, halo in ((3, 4), (5, 4), (3, 5))]
+    assert len(set(texts)) == len(texts)
 
 
 @entries(lambda e: e.ndim == 2)

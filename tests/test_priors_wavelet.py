@@ -88,6 +88,23 @@ def test_the_band_threshold_is_bayesshrink():
     assert Wavelet(window=None)._threshold(weak, noise).abs().max() == 0
 
 
+@given(seed=seeds, signal=st.floats(0, 5))
+def test_the_sure_threshold_has_the_least_estimated_error(seed, signal):
+    """Every threshold on the grid, written out: n s^2 - 2 s^2 #{|w| <= t} + sum min(|w|, t)^2."""
+    g = torch.Generator().manual_seed(seed)
+    noise = 0.3
+    band = noise * torch.randn(1, 2, 16, 16, generator=g, dtype=torch.float64)
+    band[0, 1, :4] += signal * torch.randn(4, 16, generator=g, dtype=torch.float64)
+    x = Wavelet(threshold="sure")._threshold(band, torch.tensor(noise**2, dtype=torch.float64))
+    for w, kept in zip(band[0], x[0], strict=True):
+        risks = {}
+        for t in np.linspace(0, 4, 33) * noise:
+            few = 2 * noise**2 * float((w.abs() <= t).sum())
+            risks[t] = w.numel() * noise**2 - few + float(w.abs().clamp_max(t).square().sum())
+        best = min(risks, key=risks.__getitem__)
+        assert (kept - w.sign() * (w.abs() - best).clamp_min(0)).abs().max() <= 1e-12
+
+
 @given(seed=seeds)
 def test_two_levels_written_out(seed):
     """Noise tau leaves tau / 4 in the first level's bands and tau / 16 in the second's."""
@@ -111,11 +128,11 @@ def test_two_levels_written_out(seed):
     assert (x[..., margin:-margin, margin:-margin] - prior.prox(v, tau)).abs().max() <= 1e-9
 
 
-@pytest.mark.parametrize("window", [9, None])
-def test_it_denoises_for_the_noise_level_it_is_told(window):
+@pytest.mark.parametrize("settings", [{"window": 9}, {"window": None}, {"threshold": "sure"}])
+def test_it_denoises_for_the_noise_level_it_is_told(settings):
     clean = ramp_and_noise((1, 64, 64), sigma=0)
     v = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    x = Wavelet(window=window).denoise(v, 0.1)
+    x = Wavelet(**settings).denoise(v, 0.1)
     assert (x - clean).square().mean().sqrt() <= 0.05
 
 
@@ -133,7 +150,9 @@ def test_colour_axes_are_orthonormal_and_grey_first():
     assert (x[:1] - alone).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize("arguments", [{"wavelet": "coif1"}, {"wavelet": "db11"}, {"levels": 0}, {"window": 4}])
+@pytest.mark.parametrize(
+    "arguments", [{"wavelet": "coif1"}, {"wavelet": "db11"}, {"levels": 0}, {"window": 4}, {"threshold": "best"}]
+)
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Wavelet(**arguments)

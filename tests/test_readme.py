@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -34,7 +35,7 @@ def run(page: Path) -> dict[str, object]:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_runs(page, capsys):
     names = run(page)
     if page.name == "README.md":
@@ -43,7 +44,9 @@ def test_every_block_runs(page, capsys):
         assert names["larger"].x.shape == names["truth"].shape
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_and_pictures_exist(page):
     """Relative links lead to files of the repository."""
     text = BLOCK.sub("", page.read_text(encoding="utf-8"))
@@ -59,9 +62,21 @@ def test_named_make_targets_exist():
         assert set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]*(?:#|`|$))", page.read_text("utf-8"), re.M)) <= targets
 
 
+def test_the_front_page_quotes_the_results():
+    """Every number of its table stands in the demo's table, so the two cannot part."""
+    section = (ROOT / "README.md").read_text("utf-8").split("## What to expect")[1].split("##")[0]
+    quoted = set(re.findall(r"\b\d+\.\d\d\b", section))
+    assert len(quoted) == 15
+    assert quoted <= set(re.findall(r"\b\d+\.\d\d\b", (ROOT / "docs/results/demo.md").read_text("utf-8")))
+
+
 def test_reference_has_every_public_name():
-    """The catalogues list themselves; the kernel's names are set out by hand."""
+    """The catalogues and the laws list themselves by their ``__all__``; the kernel's names are set out by hand."""
     import pnp
 
-    text = (ROOT / "docs/api/kernel.rst").read_text(encoding="utf-8")
-    assert set(pnp.__all__) - {"__version__", "testing"} <= set(re.findall(r":: pnp\.(\w+)$", text, re.M))
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/api").glob("*.rst"))
+    by_hand = set(re.findall(r":: pnp\.(\w+)$", text, re.M))
+    assert set(pnp.__all__) - {"__version__"} <= by_hand
+    for name in ("operators", "priors", "testing"):
+        assert f".. automodule:: pnp.{name}\n   :members:\n" in text
+        assert importlib.import_module(f"pnp.{name}").__all__

@@ -129,7 +129,7 @@ def test_every_choice_is_told_with_its_reason():
         assert f"{name} = " in text
         assert choice.reason in text
     record = json.loads(result.to_json())
-    assert record["parameters"]["prior_calls"]["value"] == 48
+    assert record["parameters"]["prior_calls"]["value"] == 60
     assert "\n" not in repr(result)
 
 

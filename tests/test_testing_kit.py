@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import pnp
 from pnp import Denoiser, Functional, LinearOperator
+from pnp.operators import FromCallables
 from pnp.testing import Finding, Report, check_operator, check_prior, compositions, images
 
 SHAPE = (5, 7)
@@ -227,6 +228,19 @@ def test_functions_held_by_an_operator_excuse_it_from_pickling():
 
     report = check_operator(Holder())
     assert "pickle" in {finding.law for finding in report.skipped}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [9, 12, 15])
+def test_a_rank_deficient_operator_solved_by_conjugate_gradients_passes(rows, dtype):
+    """Data that no image explains are divided by the penalty; their rounding is no fault of the operator."""
+    g = torch.Generator().manual_seed(rows)
+    matrix = torch.randn(rows, 3, generator=g, dtype=dtype) @ torch.randn(3, 12, generator=g, dtype=dtype)
+    A = FromCallables(
+        lambda x: matrix @ x.flatten(), lambda y: (matrix.mT @ y).reshape(3, 4), (3, 4), (rows,), dtype=dtype
+    )
+    assert "CG" in A.route()
+    assert check_operator(A).ok
 
 
 def test_what_is_no_operator_is_refused():

@@ -1,0 +1,98 @@
+"""The benchmark of the deep image prior: what it reads off one long fit is what short ones return."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("joblib")
+pytest.importorskip("jinja2")
+
+import pnp
+from benchmarks.dip import Denoising, Published, Route, Speed, Timed, cells, clipped, summary
+from benchmarks.grid import Cell, Options, Outcome, Rows
+from benchmarks.pictures import Picture, find
+from benchmarks.runner import table
+from pnp.operators import Identity
+from pnp.priors import DeepImagePrior
+
+CAMERA = find("camera")
+
+
+def page(outcomes: dict[Cell, Outcome], device: str = "cpu") -> dict[str, bool]:
+    """The verdicts of a page of these outcomes, by the first words of their claim."""
+    finished = summary(Rows(table(list(outcomes), outcomes), outcomes, Options(device=device), Path()))
+    return {" ".join(verdict.claim.split()[:4]): verdict.holds for verdict in finished.verdicts}
+
+
+def protocol(gaps: list[float], gain: float) -> dict[Cell, Outcome]:
+    """Runs whose automatic stop misses the oracle by these gaps, in pairs that gain so much."""
+    image = np.zeros((4, 4, 3))
+    curves = {name: [1.0, 2.0] for name in ("iteration", "raw", "averaged", "held-out error")}
+    return {
+        Denoising(CAMERA, 25, "auto", 2, 32, None, seed): Outcome(
+            {"noisy": 20.0, "raw": 24.0, "automatic": 26.0, "oracle": 26 + gap, "ensemble": 26 + gain}
+            | {"BM3D": 27.0, "iterations": 500, "CPU s": 9.0},
+            {"truth": image, "noisy": image, "x": image},
+            curves,
+        )
+        for seed, gap in enumerate(gaps)
+    }
+
+
+@pytest.mark.parametrize(
+    ("gaps", "gain", "stop", "pair"),
+    [([0.0, 0.3], 0.5, True, True), ([0.0, 0.0, 0.0, 0.7], 0.5, False, True), ([0.25, 0.25], 0.3, False, False)],
+)
+def test_the_verdicts_follow_the_numbers(gaps: list[float], gain: float, stop: bool, pair: bool) -> None:
+    assert page(protocol(gaps, gain)) == {"The automatic stop is": stop, "Two networks averaged gain": pair}
+
+
+def test_every_part_has_its_verdict() -> None:
+    row = {"PSNR": 25.0, "network alone": 24.0, "Wiener": 24.5, "without prior": 20.0, "CPU s": 1.0, "iterations": 9}
+    house, parrots = (Picture(name, "", Path()) for name in ("house_256", "parrots_256"))
+    outcomes: dict[Cell, Outcome] = {
+        Timed(CAMERA, 25, 256): Outcome({**row, "BM3D": 26.0, "CPU s": 91.0, "seconds": 50.0}),
+        Speed("tapered", 256, 20): Outcome({"iterations per s": 20.0}),
+        Published(CAMERA, 25, None): Outcome({"raw": 29.0, "averaged": 30.5, "seconds": 9.0}),
+    }
+    for picture in (house, parrots):
+        cell = Route("strong gaussian blur", "direct", "auto", picture, 1e-3, True, None, part="table 1")
+        outcomes[cell] = Outcome(row)
+    for method, reached in (("direct", 25.0), ("ADMM", 26.0), ("HQS", 19.0)):
+        cell = Route("gaussian blur", method, "auto", CAMERA, 0.01, True, 32)
+        outcomes[cell] = Outcome({**row, "PSNR": reached, "status": "CONVERGED"})
+    assert page(outcomes) == {
+        "A colour picture of": False,
+        "The paper preset reproduces": True,
+        "The direct fit beats": True,
+        "The network works under": False,
+    }
+
+
+def test_one_long_fit_tells_what_the_automatic_stop_returns() -> None:
+    """The image that the rule would have returned is, bit for bit, the one that a fit of its own returns."""
+    cell = Denoising(find("astronaut"), 50, "tapered", 1, 32, 600)
+    row = cell.run().row
+    truth = cell.picture.tensor(32)
+    fit = DeepImagePrior("tapered", iterations=600).fit(
+        Identity((32, 32)), clipped(truth, 50 / 255, 0), 50 / 255, give_back=False
+    )
+    assert float(pnp.psnr(fit.x, truth)) == row["automatic"]
+    assert fit.iterations == row["iterations"] < 600
+    assert math.isfinite(float(row["BM3D"] or 0))
+    assert float(row["automatic"] or 0) <= float(row["oracle"] or 0)
+
+
+def test_a_processor_gets_small_pictures_and_a_gpu_the_published_run() -> None:
+    host, device = (list(cells(Options(device=name, seeds=3))) for name in ("cpu", "cuda"))
+    assert {cell.size for cell in host if isinstance(cell, Denoising)} == {128}
+    assert {cell.size for cell in device if isinstance(cell, Denoising)} == {None}
+    assert any(isinstance(cell, Published) for cell in device)
+    assert not any(isinstance(cell, Published) for cell in host)
+    for grid in (host, device):
+        labels = [(type(cell), *cell.settings().items()) for cell in grid]
+        assert len(set(labels)) == len(labels)

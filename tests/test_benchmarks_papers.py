@@ -1,0 +1,120 @@
+"""The papers' command: all parts on one page; a run that is stopped, by Ctrl-C or for good, goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("joblib")
+pytest.importorskip("jinja2")
+
+from browser import ask, needs_chromium
+from test_benchmarks import check_self_contained
+
+from benchmarks import papers
+from benchmarks.catalogue import BENCHMARKS
+from benchmarks.cli import INTERRUPTED
+from benchmarks.grid import Options, Rows
+from benchmarks.papers import NAMES, chosen, together
+from benchmarks.published import DENOISING, STAND_INS, counts, paper_names, side_by_side
+from benchmarks.report import Page, Section, Table, Verdict
+from benchmarks.runner import Finished
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_part_is_a_benchmark_that_needs_no_files() -> None:
+    parts = chosen(BENCHMARKS)
+    assert tuple(part.name for part in parts) == NAMES
+    assert not any(part.needs_kernel for part in parts)
+
+
+def test_parts_come_together_and_missing_ones_are_named(tmp_path: Path) -> None:
+    options = Options(out=tmp_path, jobs=1)
+    frame = pd.DataFrame({"cell CPU seconds": [60.0, 30.0]})
+    page = Page("Part", "its lead", [Section("s", [Table("t", frame)])], [Verdict("claim", True), Verdict("no", False)])
+    finished = {"denoising": Finished(Rows(frame, {}, options, tmp_path), page, {}, "abc"), "inpainting": None}
+    path = together(finished, options)
+    check_self_contained(path)
+    text = path.read_text(encoding="utf-8")
+    assert "Part: s" in text
+    assert "Part: claim" in text
+    assert papers.overview(finished).to_dict("records") == [
+        {"part": "denoising", "cells": 0, "failed": 0, "claims that hold": "1 of 2", "CPU minutes": 1.5},
+        {"part": "inpainting", "cells": 0, "failed": "all", "claims that hold": "", "CPU minutes": 0.0},
+    ]
+
+
+def test_stand_ins_are_never_compared_with_published_numbers() -> None:
+    records: list[dict[str, object]] = [{"picture": "hill", "noise": 0.1, "published": 27.0, "ours": 28.0}]
+    table, text = side_by_side(records, "t", "c", compared=False)
+    assert list(table.frame) == ["picture", "noise", "ours"]
+    assert table.frame["picture"].tolist() == [STAND_INS["hill"]]
+    assert "27" not in text
+    assert counts(table.frame).startswith("Not compared")
+    compared, _ = side_by_side(records, "t", "c")
+    assert compared.frame["difference"].tolist() == [1.0]
+    names = {name for name, _ in DENOISING}
+    assert paper_names(pd.Series(["moon:1234", "hill:1", "F16_512:2"]), names).tolist() == ["hill", "hill", "f16"]
+
+
+def start(out: Path) -> subprocess.Popen[bytes]:
+    words = [
+        "inpainting",
+        "--quick",
+        "--size",
+        "32",
+        "--jobs",
+        "2",
+        "--any-version",
+        "--only",
+        "TV|Wavelet|trivial",
+        "--out",
+        str(out),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([sys.executable, "-m", "benchmarks", *words], env=environment, cwd=ROOT, **quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    """What was finished is not computed again, and the report is complete in the end."""
+    folder = tmp_path / "inpainting" / "cells"
+    run = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("*.json"))) < 4:
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(how)
+    assert run.wait(60) == (INTERRUPTED if how is signal.SIGINT else -how)
+    assert not (tmp_path / "inpainting" / "index.html").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert start(tmp_path).wait(300) in (0, 1)  # claims need not hold on 32 pixels
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    record = json.loads((tmp_path / "inpainting" / "results.json").read_text(encoding="utf-8"))
+    assert record["failures"] == {}
+    assert len(record["rows"]) == len(list(folder.glob("*.json"))) == 18 > len(stamps)
+    check_self_contained(tmp_path / "inpainting" / "index.html")
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_report_of_reconstructions_fits_its_window(tmp_path: Path, width: int) -> None:
+    assert start(tmp_path).wait(300) in (0, 1)
+    wide, window, images, broken = ask(tmp_path / "inpainting" / "index.html", tmp_path, width)
+    assert wide <= window == width
+    assert images > 20
+    assert broken == 0
