@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .interpolation import fill
+
 
 class Decimate(LinearOperator):
     """``(A x)_i = x_{f i}``: every ``factor``-th pixel along each axis, from the first one.
@@ -43,6 +45,14 @@ class Decimate(LinearOperator):
     @property
     def row_gram(self) -> float:
         return 1.0
+
+    @property
+    def interpolates(self) -> bool:
+        return True
+
+    def start(self, y: Tensor) -> Tensor:
+        seen = self._adjoint(y.new_ones(self.out_shape)) > 0
+        return fill(self._adjoint(y), seen, ndim=self.ndim)
 
     def fold(self, power: Tensor) -> Tensor | None:
         grid = self.in_shape[-self.ndim :]

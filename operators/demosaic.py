@@ -48,6 +48,10 @@ class Demosaic(LinearOperator):
     def row_gram(self) -> float:
         return 1.0
 
+    @property
+    def interpolates(self) -> bool:
+        return True
+
     def start(self, y: Tensor) -> Tensor:
         """Bilinear interpolation: each colour's neighbours, weighted by a tent."""
         if y.is_complex():

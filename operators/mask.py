@@ -100,6 +100,10 @@ class Mask(Direct):
     def route(self) -> str:
         return "exact: diagonal, a division a pixel"
 
+    @property
+    def interpolates(self) -> bool:
+        return True
+
     def start(self, y: Tensor) -> Tensor:
         seen = self.observed()
         values = torch.where(seen, y / torch.where(seen, self.mask, 1), 0)

@@ -219,6 +219,10 @@ class Scaled(Around):
     def constant_row(self) -> int | None:
         return self.operator.constant_row
 
+    @property
+    def interpolates(self) -> bool:
+        return self.operator.interpolates
+
     def start(self, y: Tensor) -> Tensor:
         return self.operator.start(y / self.factor)
 
@@ -273,6 +277,10 @@ class Weighted(Around):
     @property
     def solves_primal(self) -> bool:
         return False
+
+    @property
+    def interpolates(self) -> bool:
+        return self.operator.interpolates
 
     def start(self, y: Tensor) -> Tensor:
         return self.operator.start(y / self.weight)

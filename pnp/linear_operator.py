@@ -154,6 +154,11 @@ class LinearOperator(torch.nn.Module):
         """Index of the row proportional to the constant image, if there is one."""
         return None
 
+    @property
+    def interpolates(self) -> bool:
+        """Whether ``start`` fills in what was not measured from measured pixels nearby."""
+        return False
+
     def start(self, y: Tensor) -> Tensor:
         """A good first image: here the Wiener estimate at a noise-to-signal power ratio of 1 %."""
         return self._tikhonov(y, 1e-2 * self.norm() ** 2, None, None, None)[0]
