@@ -29,7 +29,9 @@ from pnp.priors.dip import (
     band_error,
     fitting_rates,
 )
+from pnp.priors.dip import graph as graphs
 from pnp.priors.dip.objective import Objective, hold_out, whitening
+from pnp.priors.dip.prior import _kernels
 from pnp.priors.dip.residual import give_back, local_gain
 from pnp.result import Status
 
@@ -683,6 +685,45 @@ def test_rules_say_what_they_need():
 
 
 # ---------------------------------------------------------------------- GPU
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_cudnn_stays_on(deterministic):
+    """The fastest or the repeatable convolutions are cuDNN's; whatever the user had set is back afterwards."""
+    cudnn = torch.backends.cudnn
+    before = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled())
+    with _kernels(deterministic, torch.device("cuda")):
+        assert cudnn.enabled
+        assert (cudnn.benchmark, cudnn.deterministic) == (not deterministic, deterministic)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+    after = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled())
+    assert before == after
+
+
+class Host(Identity):
+    """An operator that visits the host, as wrapped NumPy code does."""
+
+    def _forward(self, x):
+        return x.cpu().to(x.device)
+
+
+@pytest.mark.gpu
+def test_a_step_that_waits_runs_as_written():
+    """Such an operator is never captured: same image, and random numbers can be drawn afterwards."""
+    y = noisy(picture(64), 0.1).cuda()
+    prior = DeepImagePrior("small", iterations=20, precision="float32", deterministic=True)
+    host, device = (prior.fit(A, y, 0.1, give_back=False).x for A in (Host((64, 64)), Identity((64, 64))))
+    assert torch.allclose(host, device, atol=1e-4)
+    assert torch.rand(3, device="cuda").isfinite().all()
+
+
+@pytest.mark.gpu
+def test_a_refused_capture_leaves_random_numbers_usable(monkeypatch):
+    """Where the wait goes unseen, the capture fails: the fit goes on, and so do all generators."""
+    monkeypatch.setattr(graphs, "WAITED", "never said")
+    y = noisy(picture(64), 0.1).cuda()
+    DeepImagePrior("small", iterations=20).fit(Host((64, 64)), y, 0.1, give_back=False)
+    assert torch.rand(3, device="cuda").isfinite().all()
+
+
 @pytest.mark.gpu
 def test_graph_equals_eager():
     """A captured step gives what the step run kernel by kernel gives."""

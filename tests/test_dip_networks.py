@@ -105,6 +105,12 @@ def test_two_phase_bilinear_is_bilinear(height, width, seed):
     assert torch.allclose(*slopes, atol=1e-12)
 
 
+def test_two_phase_bilinear_keeps_channels_last():
+    """What the convolutions around it compute in: any other layout costs a copy of the largest maps each way."""
+    x = torch.rand(1, 4, 3, 5).contiguous(memory_format=torch.channels_last)
+    assert two_phase_bilinear(x).is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "gaussian"])
 def test_upsampling_is_a_fixed_low_pass(mode):
     """Constants stay, no parameter is learnt, and an alternating picture loses energy unless nearest."""

@@ -109,6 +109,16 @@ def test_state_is_tensors_and_continues_bit_for_bit():
     assert torch.equal(restored.prox(v, 0.01), copy.prox(v, 0.01))
 
 
+def test_a_network_not_yet_trained_is_restored_as_such():
+    """A constant image trains nothing: after a checkpoint too, the next call is the first."""
+    prior = DeepImagePrior("light", steps=(20, 3))
+    copy, restored = prior.fresh(), prior.fresh()
+    copy.prox(torch.full((1, SIDE, SIDE), 0.5), 1e-4)
+    restored.load_state_dict(copy.state_dict())
+    assert torch.equal(restored.prox(noisy(0.1), 1e-4), copy.prox(noisy(0.1), 1e-4))
+    assert restored.state_dict()["fits"][0]["fit"]["adam"]["step"].item() == 20
+
+
 def test_take_keeps_the_right_networks():
     """After some images have finished, the others go on as if nothing had happened."""
     prior = DeepImagePrior("light", steps=(15, 5))
@@ -197,9 +207,7 @@ def test_repr_says_what_is_not_default():
 
 def test_a_volume_is_fitted_slice_by_slice_as_channels():
     """(B, C, D, H, W) with one variance a volume keeps its shape and equals the same slices given as channels."""
-    from pnp.priors import DeepImagePrior
-
-    v = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    v = torch.rand(2, 1, 3, 8, 8, generator=generator())
     prior = DeepImagePrior("tiny", seed=0)
     x = prior.prox(v, torch.full((2, 1, 1, 1, 1), 0.01))
     assert x.shape == v.shape

@@ -43,14 +43,18 @@ class Upsample(nn.Module):
 
 
 def two_phase_bilinear(x: Tensor) -> Tensor:
-    """Bilinear x2 upsampling with edge replication, by plain arithmetic: deterministic, and open to fusion."""
-    for axis in (-2, -1):
+    """Bilinear x2 upsampling with edge replication, by plain arithmetic: deterministic, and open to fusion.
+
+    The result lies in memory channels last, as the convolutions around it want it.
+    """
+    x = x.permute(0, 2, 3, 1)
+    for axis in (1, 2):
         n = x.shape[axis]
         before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], dim=axis)
         after = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], dim=axis)
-        phases = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=x.ndim + axis + 1)
-        x = phases.flatten(x.ndim + axis, x.ndim + axis + 1)
-    return x
+        phases = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], dim=axis + 1)
+        x = phases.flatten(axis, axis + 1)
+    return x.permute(0, 3, 1, 2)
 
 
 def _smooth(x: Tensor) -> Tensor:

@@ -198,13 +198,14 @@ class NetworkFit:
         return l1 * weights.abs().sum() + 0.5 * l2 * weights.square().sum()
 
     def _restore_adam(self, saved: dict[str, Tensor]) -> None:
-        adam = self.optimizer.state[self.theta]
-        if adam and saved:  # in place: a captured graph holds these very tensors
+        own = self.optimizer.state.get(self.theta)
+        if own and saved:  # in place: a captured graph holds these very tensors
             for name, value in saved.items():
-                adam[name].copy_(value)
+                own[name].copy_(value)
+        elif saved:
+            self.optimizer.state[self.theta] = {name: value.clone() for name, value in saved.items()}
         else:
-            adam.clear()
-            adam.update({name: value.clone() for name, value in saved.items()})
+            self.optimizer.state.clear()
 
 
 def _flatten(network: nn.Module, device: torch.device, dtype: torch.dtype) -> tuple[nn.Parameter, Tensor, Tensor]:

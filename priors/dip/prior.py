@@ -239,7 +239,8 @@ def _kernels(deterministic: bool, device: torch.device) -> Iterator[None]:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.backends.cudnn.flags(benchmark=not deterministic, deterministic=deterministic, allow_tf32=True):
+    cudnn = torch.backends.cudnn  # whose flags() would switch it off unless told otherwise
+    with cudnn.flags(cudnn.enabled, benchmark=not deterministic, deterministic=deterministic, allow_tf32=True):
         workspace = "CUBLAS_WORKSPACE_CONFIG" in os.environ  # without it PyTorch refuses what one stream does repeat
         torch.use_deterministic_algorithms(deterministic or before[0], warn_only=before[1] or not workspace)
         try:
