@@ -51,7 +51,7 @@ class Decimate(LinearOperator):
         return True
 
     def start(self, y: Tensor) -> Tensor:
-        seen = self._adjoint(y.new_ones(self.out_shape)) > 0
+        seen = self._adjoint(torch.ones(self.out_shape, device=y.device)) > 0
         return fill(self._adjoint(y), seen, ndim=self.ndim)
 
     def fold(self, power: Tensor) -> Tensor | None:
