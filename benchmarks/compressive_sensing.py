@@ -14,11 +14,12 @@ from pnp.priors import DeepImagePrior
 from pnp.priors.dip import DeepDecoder, HoldOut, Trajectory
 
 from .figures import Panel, lines, panels
+from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import Picture, find, pictures
 from .problems import problem
 from .reconstruction import prior
-from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict
+from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .trajectories import PER_DECADE, Curve, Film, drawn, follow, mean_curve, present
 
@@ -111,15 +112,16 @@ def summary(rows: Rows) -> Page:
     results = rows.frame.assign(averaged=last)
     frame = averages(results)
     table = Table("PSNR in dB", frame, _CAPTION, {"noise": 2, "best at": 0})
+    found = [] if rows.options.quick else findings(results)
     sections = [
+        *section(found),
         Section("All methods", [table], _settings(rows)),
         Section("Along the iterations", [_charts(rows)]),
         Section("Pictures", _pictures(rows)),
     ]
-    verdicts = [] if rows.options.quick else findings(results)
     panels(_panels(rows, "psnr", "PSNR against the original, dB", "x"), rows.folder / "figure.png")
-    text = f"{_settings(rows)}\n{frame.round(2).to_string(index=False)}"
-    return Page("Compressive sensing", __doc__ or "", sections, verdicts, text)
+    text = f"{_settings(rows)}\n{frame.round(2).to_string(index=False)}\n{words(found)}"
+    return Page("Compressive sensing", __doc__ or "", sections, text=text)
 
 
 _CAPTION = (
@@ -150,7 +152,7 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
     return groups.agg(mean="mean", half=lambda values: half_width(list(values))).reset_index()
 
 
-def findings(frame: pd.DataFrame) -> list[Verdict]:
+def findings(frame: pd.DataFrame) -> list[Finding]:
     """What is claimed of compressive sensing with untrained networks, for pictures that are smooth and textures."""
     lost, means = losses(frame), averages(frame)
     if lost.empty or not {STOPPED, MINIMUM_NORM} <= set(means.columns):
@@ -160,23 +162,23 @@ def findings(frame: pd.DataFrame) -> list[Verdict]:
     lost, means = (
         part.assign(kind=[PICTURES.get(name, "smooth") for name in part["picture"]]) for part in (lost, means)
     )
-    verdicts = []
+    found = []
     quiet = lost[(lost["noise"] == 0) & (lost["kind"] == "smooth")]
     exact = means[means["noise"] == 0]
     if len(quiet):
         smooth = exact[exact["kind"] == "smooth"]
-        verdicts += [
-            Verdict(
+        found += [
+            Finding(
                 f"A smooth picture without noise is fitted to convergence at a cost of less than {TOLERANCE:g} dB.",
                 bool((quiet["mean"] < TOLERANCE).all()),
                 f"Lost against the best moment, in dB: {_listed(quiet, 'mean', 'half')}.",
             ),
-            Verdict(
+            Finding(
                 f"Stopping it by held-out measurements gains less than {TOLERANCE:g} dB.",
                 bool((smooth["stop"] < TOLERANCE).all()),
                 f"Stopped less converged, running averages both, in dB: {_listed(smooth, 'stop')}.",
             ),
-            Verdict(
+            Finding(
                 f"The network regularises by itself: {MUCH:g} dB and more above the smallest image that fits the data.",
                 bool((smooth["gain"] >= MUCH).all()),
                 f"Above minimum norm, in dB: {_listed(smooth, 'gain')}.",
@@ -184,8 +186,8 @@ def findings(frame: pd.DataFrame) -> list[Verdict]:
         ]
     texture = exact[exact["kind"] == "texture"]
     if len(texture):
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 "A texture, which is not smooth, is not recovered: no better than the smallest image that fits.",
                 bool((texture["gain"] <= 0).all()),
                 f"Above minimum norm, in dB: {_listed(texture, 'gain')}.",
@@ -193,14 +195,14 @@ def findings(frame: pd.DataFrame) -> list[Verdict]:
         )
     noisy = lost[lost["noise"] > 0]
     if len(noisy):
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 f"With noise the fit has to be stopped: convergence costs more than {TOLERANCE:g} dB.",
                 bool((noisy["mean"] > TOLERANCE).all()),
                 f"Lost against the best moment, in dB: {_listed(noisy, 'mean', 'half')}.",
             )
         )
-    return verdicts
+    return found
 
 
 def _listed(frame: pd.DataFrame, value: str, half: str | None = None) -> str:

@@ -14,9 +14,10 @@ from pnp.priors import DeepImagePrior
 from pnp.priors.dip import Hourglass, Trajectory
 
 from .figures import Panel, lines, panels
+from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import Picture, find, pictures
-from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict
+from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .trajectories import PER_DECADE, TARGETS, Curve, Film, drawn, first, follow, mean_curve, present, targets, times
 
@@ -114,8 +115,12 @@ def summary(rows: Rows) -> Page:
     """Each regulariser against none, seed by seed."""
     compared = against_none(rows)
     main, sweep = compared[~compared["sweep"]], compared[compared["sweep"]]
-    verdicts = [] if rows.options.quick else findings(main, int(rows.frame["iterations"].max()))
-    sections = [Section("Curves", [_charts(rows)], _settings(rows)), Section("End of the fits", [_table(main)])]
+    found = [] if rows.options.quick else findings(main, int(rows.frame["iterations"].max()))
+    sections = [
+        *section(found),
+        Section("Curves", [_charts(rows)], _settings(rows)),
+        Section("End of the fits", [_table(main)]),
+    ]
     noisy = main[main["target"] == "picture + noise"]
     if len(noisy):
         sections.append(Section("As a denoiser", [_denoising(rows)], _denoiser(rows)))
@@ -126,8 +131,8 @@ def summary(rows: Rows) -> Page:
     sections.append(Section("Pictures", _pictures(rows)))
     shown = [Panel(_series(rows, t, "psnr"), "iteration", "PSNR against the target, dB", t, "x") for t in TARGETS]
     panels([panel for panel in shown if panel.series], rows.folder / "figure.png")
-    text = f"{_settings(rows)}\n{_table(main).frame.round(3).to_string(index=False)}"
-    return Page("Regularised networks", __doc__ or "", sections, verdicts, text)
+    text = f"{_settings(rows)}\n{_table(main).frame.round(3).to_string(index=False)}\n{words(found)}"
+    return Page("Regularised networks", __doc__ or "", sections, text=text)
 
 
 def against_none(rows: Rows) -> pd.DataFrame:
@@ -184,7 +189,7 @@ def _mean(values: list[float]) -> float:
     return math.inf if any(math.isinf(v) for v in values) else float(pd.Series(values).mean())
 
 
-def findings(frame: pd.DataFrame, iterations: int) -> list[Verdict]:
+def findings(frame: pd.DataFrame, iterations: int) -> list[Finding]:
     """Anderson's findings for the three regularisers of the paper: an effect counts beyond its 95 % interval."""
     plain = frame[frame["variant"] == "none"].set_index("target")
     tried = frame[frame["variant"].isin(PUBLISHED) & frame["target"].isin(plain.index)]
@@ -204,19 +209,19 @@ def findings(frame: pd.DataFrame, iterations: int) -> list[Verdict]:
     )
     never = int(tried["of plain"].map(math.isinf).sum())
     return [
-        Verdict(
+        Finding(
             "None of dropout, L1 and L2 raises the PSNR at the end (Anderson).",
             not bool((low > 0).any()),
             f"Raised in {int((low > 0).sum())} of {len(tried)} cases; {extremes}.",
         ),
-        Verdict(
+        Finding(
             "Each of them lowers the PSNR at the end, on every target (Anderson).",
             bool((high < 0).all()),
             f"Lowered in {int((high < 0).sum())} of {len(tried)} cases: "
             + ", ".join(f"{v} in {int(part.sum())} of {len(part)}" for v, part in (high < 0).groupby(tried["variant"]))
             + ".",
         ),
-        Verdict(
+        Finding(
             "None of them converges faster (Anderson).",
             quicker.empty,
             f"In {never} of {len(tried)} cases a seed does not even come within {CLOSE:g} dB of the plain network's end"

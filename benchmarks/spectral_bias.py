@@ -17,9 +17,10 @@ from pnp.priors.dip import DeepDecoder, FilterDecoder, Hourglass, Trajectory, ba
 from pnp.priors.dip.trajectory import BANDS
 
 from .figures import Panel, lines, panels
+from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import Picture, find, pictures
-from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict
+from .report import Charts, Comparison, Page, Section, Table, Tile
 from .trajectories import PER_DECADE, Curve, Film, drawn, first, follow, mean_curve, present, targets, times
 
 SIGMA = 25 / 255
@@ -119,16 +120,17 @@ def summary(rows: Rows) -> Page:
         Table("Share of the noise in each band", passed, _GAINS, dict.fromkeys(passed.columns, 3)),
         Table("Stopped, filtered, fitted to the end: PSNR in dB", scores, _SCORES, {"peak at": 0}),
     ]
+    found = [] if rows.options.quick else findings(pace, passed)
     sections = [
+        *section(found),
         Section("Order of the bands", [tables[0], _bands(rows)], _settings(rows)),
         Section("Stopping early is a low-pass filter", [tables[1], _responses(passed), _noise(rows)]),
         Section("Quality", [tables[2], _psnr(rows), *_pictures(rows)]),
     ]
-    verdicts = [] if rows.options.quick else findings(pace, passed)
     shown = [Panel(_series(rows, n, "correspondence"), "iteration", "correspondence", n, "x") for n in NETWORKS]
     panels([panel for panel in shown if panel.series], rows.folder / "figure.png")
-    text = "\n\n".join([_settings(rows), *(t.frame.round(2).to_string(index=False) for t in tables)])
-    return Page("Spectral bias", __doc__ or "", sections, verdicts, text)
+    text = "\n\n".join([_settings(rows), *(t.frame.round(2).to_string(index=False) for t in tables), words(found)])
+    return Page("Spectral bias", __doc__ or "", sections, text=text)
 
 
 _PACE = (
@@ -167,9 +169,9 @@ def gains(frame: pd.DataFrame) -> pd.DataFrame:
     """Per network and moment, the share of the noise of each band."""
     records: list[dict[str, object]] = []
     for network, part in frame.groupby("network", sort=False):
-        for name, words in (("stopped", "at the best moment"), ("end", "at the end")):
+        for name, moment in (("stopped", "at the best moment"), ("end", "at the end")):
             means = {f"band {b}": part[f"{name}, noise {b}"].mean() for b in range(1, BANDS + 1)}
-            records.append({"network": network, "image": words, **means})
+            records.append({"network": network, "image": moment, **means})
     low = {f"band {b}": frame[f"low-pass, noise {b}"].mean() for b in range(1, BANDS + 1)}
     return pd.DataFrame([*records, {"network": LOW_PASS, "image": "best width", **low}])
 
@@ -179,10 +181,10 @@ def stops(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.groupby("network", sort=False)[["noisy", "peak", "peak at", "last", LOW_PASS]].mean().reset_index()
 
 
-def findings(pace: pd.DataFrame, passed: pd.DataFrame) -> list[Verdict]:
+def findings(pace: pd.DataFrame, passed: pd.DataFrame) -> list[Finding]:
     """Low bands first; stopping early passes less noise the higher the band; learnt filters much less so."""
     bands = [f"band {b}" for b in range(1, BANDS + 1)]
-    verdicts = []
+    found = []
     order = pace.set_index("network")[bands]
     fixed = [n for n in FIXED if n in order.index]
     if fixed:
@@ -190,8 +192,8 @@ def findings(pace: pd.DataFrame, passed: pd.DataFrame) -> list[Verdict]:
         told = "; ".join(
             f"{n} {', '.join(times(v, 10**6) if math.isfinite(v) else 'never' for v in order.loc[n])}" for n in fixed
         )
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 "Networks with fixed upsampling fit low frequencies before high ones, band after band.",
                 len(ordered) == len(fixed),
                 f"Iterations, lowest band first: {told}.",
@@ -203,8 +205,8 @@ def findings(pace: pd.DataFrame, passed: pd.DataFrame) -> list[Verdict]:
     if fixed:
         falling = [n for n in fixed if bool((np.diff(stopped.loc[n]) < 0).all())]
         told = "; ".join(f"{n} {', '.join(f'{v:.2f}' for v in stopped.loc[n])}" for n in fixed)
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 "Stopped at the best moment they are low-pass filters: the higher the band, the less noise is left.",
                 len(falling) == len(fixed),
                 f"Share of the noise, lowest band first: {told}; {LOW_PASS} {', '.join(f'{v:.2f}' for v in filtered)}.",
@@ -213,14 +215,14 @@ def findings(pace: pd.DataFrame, passed: pd.DataFrame) -> list[Verdict]:
     learnt = NETWORKS[-1]
     if fixed and learnt in stopped.index:
         steep = {n: stopped.loc[n, bands[-1]] / stopped.loc[n, bands[0]] for n in (*fixed, learnt)}
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 "Learnt upsampling lets through more of the highest band, relative to the lowest, than any fixed one.",
                 bool(steep[learnt] > max(steep[n] for n in fixed)),
                 f"Highest over lowest: {', '.join(f'{n} {v:.2f}' for n, v in steep.items())}.",
             )
         )
-    return verdicts
+    return found
 
 
 def _settings(rows: Rows) -> str:

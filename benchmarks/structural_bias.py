@@ -17,9 +17,10 @@ from pnp.priors.dip.filter_decoder import FILTERS, LEARNT
 from pnp.priors.dip.trajectory import BANDS
 
 from .figures import Panel, lines, panels
+from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import Picture, find, pictures
-from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict
+from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .trajectories import PER_DECADE, TARGETS, Curve, Film, drawn, first, follow, mean_curve, present, targets, times
 
@@ -148,11 +149,11 @@ def summary(rows: Rows) -> Page:
     fits = frame[frame["filters"].notna()] if "filters" in frame else frame.iloc[:0]
     theory = frame[frame["predicted distance"].notna()] if "predicted distance" in frame else frame.iloc[:0]
     sections: list[Section] = []
-    verdicts: list[Verdict] = []
+    found: list[Finding] = []
     text = []
     if len(fits):
         pace, iterations = paces(rows), int(fits["iterations"].max())
-        verdicts += fixed_and_learnt(pace, iterations) + denoising(fits)
+        found += fixed_and_learnt(pace, iterations) + denoising(fits)
         shown_pace = pace.replace({"filters": NAMES})
         table = Table("Iterations to fit", shown_pace, _TIMES_CAPTION, dict.fromkeys(TARGETS, 0))
         sections += [
@@ -165,11 +166,12 @@ def summary(rows: Rows) -> Page:
         panels([panel for panel in shown if panel.series], rows.folder / "figure.png")
         text += [_settings(fits), pace.round(2).to_string(index=False)]
     if len(theory):
-        verdicts += predicted(theory)
+        found += predicted(theory)
         sections.append(Section("Predicted and measured", [_rates(rows), _two_layer(theory)], _TWO_LAYER))
         text.append(_two_layer(theory).frame.round(3).to_string(index=False))
-    verdicts = [] if rows.options.quick else verdicts
-    return Page("Structural bias", __doc__ or "", sections, verdicts, "\n\n".join(text))
+    if not rows.options.quick:
+        sections, text = section(found) + sections, [*text, words(found)]
+    return Page("Structural bias", __doc__ or "", sections, text="\n\n".join(text))
 
 
 _TIMES_CAPTION = (
@@ -210,7 +212,7 @@ def noise_left(picture: Mapping[str, list[float]], noise: Mapping[str, list[floa
     return noise["left"][min(fitted, end)]
 
 
-def fixed_and_learnt(pace: pd.DataFrame, iterations: int) -> list[Verdict]:
+def fixed_and_learnt(pace: pd.DataFrame, iterations: int) -> list[Finding]:
     """When the picture is fitted, most of the noise is still left with fixed filters, and little with learnt ones."""
     if set(pace["filters"]) != set(FILTERS) or pace["noise left"].isna().any():
         return []
@@ -226,12 +228,12 @@ def fixed_and_learnt(pace: pd.DataFrame, iterations: int) -> list[Verdict]:
 
     fitted = bool(np.isfinite(by["picture"]).all())
     return [
-        Verdict(
+        Finding(
             f"With fixed filters more than {MUCH:.0%} of the noise is still to be fitted when the picture is fitted.",
             fitted and all(by.loc[n, "noise left"] > MUCH for n in FIXED),
             told(FIXED),
         ),
-        Verdict(
+        Finding(
             f"With learnt filters less than {MUCH:.0%} is: without a fixed filter, noise is fitted like a picture.",
             fitted and all(by.loc[n, "noise left"] < MUCH for n in LEARNT),
             told(LEARNT),
@@ -239,7 +241,7 @@ def fixed_and_learnt(pace: pd.DataFrame, iterations: int) -> list[Verdict]:
     ]
 
 
-def denoising(fits: pd.DataFrame) -> list[Verdict]:
+def denoising(fits: pd.DataFrame) -> list[Finding]:
     """Stopped at its best moment, a network with fixed filters denoises better than one with learnt filters."""
     noisy = fits[fits["target"] == "picture + noise"]
     peaks, ends = (noisy.groupby("filters")[name].mean() for name in ("peak", "last"))
@@ -247,7 +249,7 @@ def denoising(fits: pd.DataFrame) -> list[Verdict]:
         return []
     told = "; ".join(f"{NAMES[n]} {peaks[n]:.2f} dB, then {ends[n]:.2f} dB" for n in FILTERS)
     return [
-        Verdict(
+        Finding(
             "Stopped at their best moment, both networks with fixed filters denoise better than both with learnt ones.",
             bool(min(peaks[n] for n in FIXED) > max(peaks[n] for n in LEARNT)),
             f"At the best moment and at the end: {told}.",
@@ -255,12 +257,12 @@ def denoising(fits: pd.DataFrame) -> list[Verdict]:
     ]
 
 
-def predicted(theory: pd.DataFrame) -> list[Verdict]:
+def predicted(theory: pd.DataFrame) -> list[Finding]:
     """Theory against measurement, and how far the weights travel for each target."""
-    verdicts = []
+    found = []
     worst = theory["largest deviation"].max()
-    verdicts.append(
-        Verdict(
+    found.append(
+        Finding(
             "The dual kernel predicts the measured share left of every band to 0.05 at every step.",
             bool(worst <= 0.05),
             f"Largest deviation {worst:.3f} over {len(theory)} runs; steps {theory['steps'].max():.0f}.",
@@ -269,14 +271,14 @@ def predicted(theory: pd.DataFrame) -> list[Verdict]:
     distance = theory.groupby("target")["distance"].mean()
     if set(distance.index) == set(TARGETS):
         told = ", ".join(f"{t} {distance[t]:.2f}" for t in TARGETS)
-        verdicts.append(
-            Verdict(
+        found.append(
+            Finding(
                 "The weights travel farther for noise than for picture + noise, and for that than for the picture.",
                 bool(distance["noise"] > distance["picture + noise"] > distance["picture"]),
                 f"Two-layer network, targets of equal energy: {told}.",
             )
         )
-    return verdicts
+    return found
 
 
 def _settings(fits: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""The benchmarks on the bias of untrained networks: tiny cells of every kind, and the logic of their verdicts."""
+"""The benchmarks on the bias of untrained networks: tiny cells of every kind, and the logic of their findings."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def small_run(benchmark: Benchmark, keep: str, folder: Path) -> Rows:
 )
 def test_a_tiny_run_of_every_kind_of_cell_gives_a_whole_page(module, keep, sections, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page = module.BENCHMARK.summary(small_run(module.BENCHMARK, keep, tmp_path))
-    assert page.verdicts == []  # a quick grid decides nothing
+    assert not page.verdicts
+    assert page.sections[0].title != "Findings"  # a quick grid decides nothing
     assert set(sections) <= {section.title for section in page.sections}
     assert page.text
     assert (tmp_path / "figure.png").stat().st_size < 100_000
@@ -127,7 +128,23 @@ def test_mean_curve_ends_with_the_shortest() -> None:
     assert mean_curve(rows, lambda cell: cell == "c", "psnr") == ([], [])
 
 
-# ---------------------------------------------------------------------- verdicts
+# ---------------------------------------------------------------------- findings
+def test_a_refuted_claim_is_shown_and_is_no_failure() -> None:
+    """A page tells what became of a paper's claim; only bars of our own are verdicts, which end a command with 1."""
+    records = {
+        (target, seed): {"target": target, "distance": far, "predicted distance": far, "seed": seed}
+        | {"largest deviation": 0.2, "steps": 5}
+        | {f"{kind} {band}": 0.1 for kind in ("left", "predicted") for band in range(1, 6)}
+        for target, far in zip(TARGETS, (3.0, 2.0, 1.0), strict=True)
+        for seed in (0, 1)
+    }
+    rows = Rows(pd.DataFrame(list(records.values())), {}, Options(), Path())
+    page = structural_bias.summary(rows)
+    assert page.verdicts == ()
+    assert page.sections[0].title == "Findings"
+    assert "refuted: The weights travel farther for noise" in page.text
+
+
 def regularised(change: float, of_plain: float, half: float = 0.1) -> pd.DataFrame:
     records = [
         {
@@ -153,11 +170,11 @@ def regularised(change: float, of_plain: float, half: float = 0.1) -> pd.DataFra
         (0.2, 0.5, [False, False, False]),
     ],
 )
-def test_regularisation_verdicts(change: float, of_plain: float, holds: list[bool]) -> None:
-    verdicts = regularization.findings(regularised(change, of_plain), 500)
-    assert [v.holds for v in verdicts] == holds
-    assert ("Lowered in 9 of 9" in verdicts[1].detail) == holds[1]
-    assert ("after 50 iterations instead of 100" in verdicts[2].detail) != holds[2]
+def test_regularisation_findings(change: float, of_plain: float, holds: list[bool]) -> None:
+    found = regularization.findings(regularised(change, of_plain), 500)
+    assert [f.confirmed for f in found] == holds
+    assert ("Lowered in 9 of 9" in found[1].detail) == holds[1]
+    assert ("after 50 iterations instead of 100" in found[2].detail) != holds[2]
 
 
 def test_a_single_seed_decides_nothing() -> None:
@@ -178,9 +195,9 @@ def pace(fixed: float, learnt: float, picture: float) -> pd.DataFrame:
     ],
 )
 def test_fixed_and_learnt_filters(fixed: float, learnt: float, picture: float, holds: list[bool]) -> None:
-    verdicts = structural_bias.fixed_and_learnt(pace(fixed, learnt, picture), 1000)
-    assert [v.holds for v in verdicts] == holds
-    assert "noise after more than 1,000" in verdicts[0].detail
+    found = structural_bias.fixed_and_learnt(pace(fixed, learnt, picture), 1000)
+    assert [f.confirmed for f in found] == holds
+    assert "noise after more than 1,000" in found[0].detail
 
 
 def test_noise_left_is_read_where_the_picture_is_fitted() -> None:
@@ -195,17 +212,17 @@ def test_denoising_by_fixed_filters(best: float, holds: bool) -> None:
         {"filters": f, "target": "picture + noise", "peak": 20.0 if f in LEARNT else best, "last": 18.0}
         for f in FILTERS
     ]
-    (verdict,) = structural_bias.denoising(pd.DataFrame(records))
-    assert verdict.holds is holds
-    assert f"{best:.2f} dB, then 18.00 dB" in verdict.detail
+    (finding,) = structural_bias.denoising(pd.DataFrame(records))
+    assert finding.confirmed is holds
+    assert f"{best:.2f} dB, then 18.00 dB" in finding.detail
 
 
 @pytest.mark.parametrize(
     ("deviation", "far", "holds"), [(0.02, (1.0, 2.0, 3.0), [True, True]), (0.2, (3.0, 2.0, 1.0), [False, False])]
 )
-def test_theory_verdicts(deviation: float, far: tuple[float, ...], holds: list[bool]) -> None:
+def test_theory_findings(deviation: float, far: tuple[float, ...], holds: list[bool]) -> None:
     frame = pd.DataFrame({"target": TARGETS, "distance": far, "largest deviation": deviation, "steps": 5.0})
-    assert [v.holds for v in structural_bias.predicted(frame)] == holds
+    assert [f.confirmed for f in structural_bias.predicted(frame)] == holds
 
 
 def sensed(lost: float, lost_noisy: float, converged: float, texture: float) -> pd.DataFrame:
@@ -232,8 +249,8 @@ def sensed(lost: float, lost_noisy: float, converged: float, texture: float) -> 
 @pytest.mark.parametrize(
     ("case", "holds"), [((0.1, 2.0, 26.0, 14.0), [True] * 5), ((0.9, 0.2, 18.0, 18.0), [False] * 5)]
 )
-def test_sensing_verdicts(case: tuple[float, float, float, float], holds: list[bool]) -> None:
-    assert [v.holds for v in compressive_sensing.findings(sensed(*case))] == holds
+def test_sensing_findings(case: tuple[float, float, float, float], holds: list[bool]) -> None:
+    assert [f.confirmed for f in compressive_sensing.findings(sensed(*case))] == holds
 
 
 def test_sensing_tables_are_means_over_seeds() -> None:
@@ -262,10 +279,10 @@ def spectra(order: list[float], shares: list[float], learnt: list[float]) -> tup
         ([1, 2, 3, 2, math.inf], [0.9, 0.5, 0.3, 0.4, 0.1], [0.9, 0.1, 0.1, 0.1, 0.05], [False] * 3),
     ],
 )
-def test_spectral_verdicts(order: list[float], shares: list[float], learnt: list[float], holds: list[bool]) -> None:
-    verdicts = spectral_bias.findings(*spectra(order, shares, learnt))
-    assert [v.holds for v in verdicts] == holds
-    assert all(type(v.holds) is bool for v in verdicts)  # JSON knows no NumPy
+def test_spectral_findings(order: list[float], shares: list[float], learnt: list[float], holds: list[bool]) -> None:
+    found = spectral_bias.findings(*spectra(order, shares, learnt))
+    assert [f.confirmed for f in found] == holds
+    assert all(type(f.confirmed) is bool for f in found)  # JSON knows no NumPy
 
 
 def test_the_best_low_pass_is_no_worse_than_the_noisy_picture() -> None:
