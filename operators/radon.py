@@ -13,10 +13,11 @@ from pnp.linear_operator import LinearOperator
 from .cache import Cache
 from .paired import paired
 from .strips import Strips, strips
+from .views import Views, views
 
-MOST_KEPT = 1 << 26  # pixels x views whose matrix is kept, about 1 GB in float32; beyond it views are made when needed
+MOST_KEPT = 1 << 26  # pixels x angles whose matrix is kept, about 1 GB in float32; beyond it they are made when needed
 FLOOR = 3e-3  # of the largest eigenvalue: few views leave out frequencies that the circulant, an average, cannot tell
-AT_ONCE = 1 << 24  # pixels x views made at a time
+AT_ONCE = 1 << 24  # pixels x angles made at a time
 
 
 class Radon(LinearOperator):
@@ -57,6 +58,7 @@ class Radon(LinearOperator):
         super().__init__(tuple(shape), (len(degrees), count))
         self.register_buffer("angles", degrees)
         self.angles: Tensor
+        self._shared: Cache[Views] = Cache()
         self._kept: Cache[list[Strips]] = Cache()
         self._ramp: Cache[Tensor] = Cache()
         self._norm: Cache[float] = Cache()
@@ -69,15 +71,19 @@ class Radon(LinearOperator):
 
     def call(self, items: Tensor, which: int) -> Tensor:
         """The projection (0) or the backprojection (1) of flat items (n, pixels) or (n, rays)."""
-        columns = items.T.contiguous()
+        shared, count = self._views(), len(items)
         if not which:
-            return torch.cat([block.matrix @ columns for block in self._blocks()]).T
-        image, first = torch.zeros(self.columns, len(items), dtype=items.dtype, device=items.device), 0
+            images = shared.spread(items.reshape(count, *self.in_shape)).reshape(-1, self.columns)
+            seen = torch.cat([block.matrix @ images.T.contiguous() for block in self._blocks()])
+            return seen.reshape(len(seen), count, -1).transpose(0, 1).flatten(1).index_select(1, shared.place)
+        seen = items.new_zeros(count, len(shared.angles) * self.out_shape[1] * shared.mirrors)
+        seen = seen.index_add(1, shared.place, items).reshape(count, -1, shared.mirrors).transpose(0, 1).flatten(1)
+        image, first = items.new_zeros(self.columns, count * shared.mirrors), 0
         for block in self._blocks():
             last = first + block.transpose.shape[1]
-            image = image + block.transpose @ columns[first:last]
+            image = image + block.transpose @ seen[first:last]
             first = last
-        return image.T
+        return shared.gather(image.T.reshape(count, shared.mirrors, *self.in_shape)).flatten(1)
 
     def norm(self) -> float:
         return self._norm.get([self.angles], super().norm)
@@ -105,14 +111,18 @@ class Radon(LinearOperator):
         return items.reshape(*x.shape[:-2], *target)
 
     def _blocks(self) -> Iterable[Strips]:
-        if self.columns * len(self.angles) <= MOST_KEPT:
+        if self.columns * len(self._views().angles) <= MOST_KEPT:
             return self._kept.get([self.angles], lambda: list(self._make_blocks()))
         return self._make_blocks()
 
     def _make_blocks(self) -> Iterator[Strips]:
         height, width = self.in_shape
-        for views in torch.split(self.angles.detach().cpu().double(), max(AT_ONCE // self.columns, 1)):
-            yield strips((height, width), views, self.out_shape[1], self.angles.dtype, self.angles.device)
+        for angles in torch.split(self._views().angles, max(AT_ONCE // self.columns, 1)):
+            yield strips((height, width), angles, self.out_shape[1], self.angles.dtype, self.angles.device)
+
+    def _views(self) -> Views:
+        square = self.in_shape[0] == self.in_shape[1]
+        return self._shared.get([self.angles], lambda: views(self.angles, self.out_shape[1], square=square))
 
     def _nearest_circulant(self) -> Tensor:
         """Spectrum of the circulant nearest to ``A^H A``, were that Toeplitz with its middle column; never negative."""

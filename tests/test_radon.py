@@ -11,7 +11,7 @@ from pictures import picture
 
 from pnp.metrics import psnr
 from pnp.operators import Radon, radon
-from pnp.operators.strips import coverage
+from pnp.operators.strips import coverage, strips
 from pnp.tikhonov import primal_cg
 
 
@@ -84,6 +84,27 @@ def test_a_turn_by_half_a_circle_mirrors_the_view():
     x = torch.rand(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     there, back = Radon((7, 5), torch.tensor([33.0, 213.0], dtype=torch.float64)).forward(x)
     assert torch.allclose(there, back.flip(0))
+
+
+EVEN, ODD = torch.arange(0, 180, 3.0), torch.tensor([0.0, 12.0, 7.5, 31.0])
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (8, 8), (9, 6)])
+@pytest.mark.parametrize("detectors", [5, 12, 15])
+@pytest.mark.parametrize("angles", [EVEN, torch.arange(-360, 720, 22.5), ODD, torch.cat([ODD, 180 - ODD, ODD + 180])])
+def test_views_of_mirror_images_are_the_views_themselves(shape, detectors, angles):
+    """Against the matrix of all strips."""
+    A = Radon(shape, angles.double(), detectors=detectors)
+    matrix = strips(shape, angles, detectors, torch.float64, torch.device("cpu")).matrix.to_dense()
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(2, *size, generator=g, dtype=torch.float64) for size in (A.in_shape, A.out_shape))
+    assert torch.allclose(A.forward(x).flatten(1), x.flatten(1) @ matrix.T)
+    assert torch.allclose(A.adjoint(y).flatten(1), y.flatten(1) @ matrix)
+
+
+@pytest.mark.parametrize(("shape", "angles", "kept"), [((8, 8), EVEN, 16), ((8, 6), EVEN, 31), ((8, 8), ODD, 4)])
+def test_views_share_the_angles_of_their_mirror_images(shape, angles, kept):
+    assert len(Radon(shape, angles)._views().angles) == kept
 
 
 def test_the_start_is_a_picture():
