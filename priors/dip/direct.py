@@ -114,7 +114,7 @@ class DirectFit:
         shape = (leading, start.shape[-2], start.shape[-1])
         sigma, relative, norm = self._noise(index, span)
         objective, rule = self._objective(index, y, start, sigma, relative, norm, span)
-        name, _ = self._choose_network(shape, relative, low, high, bounded)
+        name = self._choose_network(shape, relative, low, high, bounded)
         truth = None if self.truth is None else _channels(self.truth[index])
         rule = dataclasses.replace(rule, truth=truth) if isinstance(rule, Oracle) else rule
         loops: list[FitLoop] = []
@@ -251,7 +251,7 @@ class DirectFit:
 
     def _choose_network(
         self, shape: tuple[int, int, int], relative: float | None, low: float, high: float, bounded: bool
-    ) -> tuple[str, str]:
+    ) -> str:
         name, reason = self.settings.name(self.device, shape[1] * shape[2], relative)
         training = self.settings.recipe(name, relative)
         precision, why = self.settings.working_precision(self.device)
@@ -263,7 +263,7 @@ class DirectFit:
         self.choices["range"] = Choice(
             (low, high), f"{kind}: {'given' if isinstance(self.settings.bounds, tuple) else 'of the first image'}"
         )
-        return name, reason
+        return name
 
     def _wants_give_back(self) -> bool:
         asked, sigma = self.options.give_back, self.term.sigma
@@ -279,11 +279,11 @@ class DirectFit:
             loop = image.loops[0]
             columns["objective"][: loop.iteration, index] = loop.losses[: loop.iteration].double().cpu()
             before = 0
-            for row in loop.rows:  # what is measured every few iterations holds until the next look
-                at, misfit, _, _, psnr, _ = row
-                columns["misfit"][before : int(at), index] = math.sqrt(max(misfit, 0.0))
-                columns["psnr"][before : int(at), index] = psnr
-                before = int(at)
+            for look in loop.looks:  # what is measured every few iterations holds until the next look
+                at = int(look.iteration)
+                columns["misfit"][before:at, index] = math.sqrt(max(look.misfit, 0.0))
+                columns["psnr"][before:at, index] = look.psnr
+                before = at
             if loop.iteration:
                 columns["prior_seconds"][: loop.iteration] += loop.seconds / loop.iteration
         return History(**columns)

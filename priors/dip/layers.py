@@ -164,7 +164,7 @@ def convolution(
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw every weight anew from ``generator``, by PyTorch's own laws (uniform in +-1/sqrt(fan in)); norms to 1 and 0.
 
-    PyTorch's constructors draw from the global generator, so networks are built on the meta device or overwritten here.
+    PyTorch's constructors draw from the global generator: what they drew is overwritten here.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

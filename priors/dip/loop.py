@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +37,17 @@ class Limits:
     deadline: float = math.inf  # of time.monotonic()
 
 
+class Look(NamedTuple):
+    """What was measured of the average at one look; NaN where there is nothing to measure it by."""
+
+    iteration: float
+    misfit: float
+    held_out: float
+    distance: float
+    psnr: float
+    seconds: float
+
+
 class FitLoop:
     """One fit from its start, or a checkpoint, to its best averaged image."""
 
@@ -60,7 +71,7 @@ class FitLoop:
         self.search, self.iteration = Search(rule), 0
         self.losses = torch.full((limits.iterations,), math.nan, dtype=fit.loss.dtype, device=fit.loss.device)
         self.counter = torch.zeros(1, dtype=torch.long, device=fit.loss.device)
-        self.rows: list[list[float]] = []  # iteration, misfit, held-out error, distance, PSNR, seconds
+        self.looks: list[Look] = []
         self.good: tuple[Tensor, ...] = ()
         self.running_loss, self.restarts, self.seconds = math.nan, 0, 0.0
 
@@ -86,9 +97,8 @@ class FitLoop:
                 self.save(self.state_dict())
             if bar is not None:
                 bar.update(ahead)
-                bar.set_postfix_str(
-                    f"misfit {max(self.rows[-1][1], 0) ** 0.5:.3g}, best at {self.search.best_iteration}", refresh=False
-                )
+                misfit = max(self.looks[-1].misfit, 0) ** 0.5
+                bar.set_postfix_str(f"misfit {misfit:.3g}, best at {self.search.best_iteration}", refresh=False)
             if ended is not None:
                 return ended
         return Status.MAX_ITER
@@ -128,10 +138,10 @@ class FitLoop:
         error = torch.full_like(misfit, math.nan)
         if self.truth is not None:
             error = (self.fit.average.to(self.truth) - self.truth).square().mean().to(error)
-        numbers = torch.stack([n.double() for n in (score, held_out, misfit, view.loss, view.distance, error)]).tolist()
-        value, loss = numbers[0], numbers[3]
-        psnr = math.nan if math.isnan(numbers[5]) else -10 * math.log10(max(numbers[5], 1e-30))
-        self.rows.append([float(self.iteration), numbers[2], numbers[1], numbers[4], psnr, self.seconds])
+        wanted = (score, held_out, misfit, view.loss, view.distance, error)
+        value, held, level, loss, distance, mse = torch.stack([n.double() for n in wanted]).tolist()  # waits once
+        psnr = math.nan if math.isnan(mse) else -10 * math.log10(max(mse, 1e-30))
+        self.looks.append(Look(self.iteration, level, held, distance, psnr, self.seconds))
         if not self._steady(loss):
             return Status.NON_FINITE if self.restarts > MAX_RESTARTS else None
         if self.search.look(self.iteration, value):
@@ -162,25 +172,19 @@ class FitLoop:
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit."""
+        search = self.search
         return {
             "fit": self.fit.state_dict(),
             "memory": [t.clone() for t in self.memory],
             "good": [t.clone() for t in self.good],
             "best": self.best.clone(),
             "losses": self.losses[: self.iteration].clone(),
-            "rows": torch.tensor(self.rows, dtype=torch.float64).reshape(-1, 6),
+            "looks": torch.tensor(self.looks, dtype=torch.float64).reshape(-1, len(Look._fields)),
+            "search": torch.tensor(
+                [search.best, search.best_iteration, search.reference, search.reference_iteration], dtype=torch.float64
+            ),
             "numbers": torch.tensor(
-                [
-                    self.search.best,
-                    self.search.best_iteration,
-                    self.iteration,
-                    self.running_loss,
-                    self.restarts,
-                    self.seconds,
-                    self.search.reference,
-                    self.search.reference_iteration,
-                ],
-                dtype=torch.float64,
+                [self.iteration, self.running_loss, self.restarts, self.seconds], dtype=torch.float64
             ),
         }
 
@@ -191,10 +195,10 @@ class FitLoop:
             own.copy_(saved)
         self.good = tuple(state["good"])
         self.best.copy_(state["best"])
-        self.rows = state["rows"].tolist()
-        numbers = state["numbers"].tolist()
-        self.search = Search(self.rule, numbers[0], int(numbers[1]), numbers[6], int(numbers[7]))
-        self.iteration, self.running_loss = int(numbers[2]), numbers[3]
-        self.restarts, self.seconds = int(numbers[4]), numbers[5]
+        self.looks = [Look(*numbers) for numbers in state["looks"].tolist()]
+        best, best_iteration, reference, reference_iteration = state["search"].tolist()
+        self.search = Search(self.rule, best, int(best_iteration), reference, int(reference_iteration))
+        iteration, self.running_loss, restarts, self.seconds = state["numbers"].tolist()
+        self.iteration, self.restarts = int(iteration), int(restarts)
         self.losses[: self.iteration] = state["losses"]
         self.counter.fill_(self.iteration)

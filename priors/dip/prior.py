@@ -80,7 +80,8 @@ class DeepImagePrior(Functional):
         deterministic: bool = False,
         residual: bool = True,
     ) -> None:
-        _one_of("network", network, NAMES) if not isinstance(network, nn.Module) else None
+        if not isinstance(network, nn.Module):
+            _one_of("network", network, NAMES)
         _one_of("precision", precision, PRECISIONS)
         _one_of("normalisation", normalisation, NORMALISATIONS)
         if upsample is not None:

@@ -78,7 +78,6 @@ class Settings:
         relative_sigma: float | None,
         member: int = 0,
         bounded: bool = True,
-        training: Recipe | None = None,
         penalty_scale: float = 1.0,
     ) -> NetworkFit:
         """A new fit of an image of this shape and range; all its randomness comes from ``seed`` and ``member``."""
@@ -99,7 +98,7 @@ class Settings:
             centre=0.5 * (low + high),
             span=high - low,
             sigmoid=bounded,
-            recipe=training or self.recipe(name, relative_sigma),
+            recipe=self.recipe(name, relative_sigma),
             generator=torch.Generator(device).manual_seed(_stream(self.seed, member, 1)),
             average=self.average,
             precision=precision,
