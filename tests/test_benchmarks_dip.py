@@ -66,7 +66,7 @@ def test_every_part_has_its_verdict() -> None:
         cell = Route("gaussian blur", method, "auto", CAMERA, 0.01, True, 32)
         outcomes[cell] = Outcome({**row, "PSNR": reached, "status": "CONVERGED"})
     assert page(outcomes) == {
-        "A colour picture of": False,
+        "The deep decoder fits": False,
         "The paper preset reproduces": True,
         "The direct fit beats": True,
         "The network works under": False,

@@ -66,6 +66,26 @@ def test_any_size_and_channels(name, height, width, channels):
     assert image.max() <= 3
 
 
+@pytest.mark.parametrize(
+    ("device", "side", "noise", "in_solver", "name"),
+    [
+        ("cpu", 256, None, False, "tapered"),
+        ("cpu", 256, 0.05, False, "tapered"),
+        ("cpu", 256, 0.09, False, "light"),
+        ("cpu", 257, 0.09, False, "tapered"),
+        ("cpu", 257, 0.4, False, "light"),
+        ("cpu", 256, 0.09, True, "tapered"),
+        ("cpu", 256, 0.4, True, "light"),
+        ("cuda", 512, 0.01, False, "fast"),
+    ],
+)
+def test_automatic_network(device, side, noise, in_solver, name):
+    """Chosen by device, size, noise, and whether a solver asks for it again and again; the user's choice stands."""
+    where = torch.device(device)
+    assert Settings().name(where, side**2, noise, in_solver=in_solver)[0] == name
+    assert Settings(network="tiny").name(where, side**2, noise, in_solver=in_solver)[0] == "tiny"
+
+
 @pytest.mark.parametrize("name", ["tapered", "light", "conv-decoder", "two-layer"])
 def test_weights_come_from_the_seed_alone(name):
     """The global generator is neither read nor moved; one seed gives one network, another seed another."""

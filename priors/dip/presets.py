@@ -38,12 +38,20 @@ class Layout:
     dropout_maps: bool = False
 
 
-def choose(device: torch.device, pixels: int, relative_sigma: float | None) -> tuple[str, str]:
+NOISY = 0.08  # noise over the range from which a direct fit takes the hourglass
+VERY_NOISY = 0.3  # and from which a solver's proximal maps do
+SMALL = 256 * 256  # pixels up to which a processor can afford it
+
+
+def choose(
+    device: torch.device, pixels: int, relative_sigma: float | None, *, in_solver: bool = False
+) -> tuple[str, str]:
     """The preset for ``network="auto"``, and the reason. ``relative_sigma`` is the noise over the image's range."""
     if device.type == "cuda":
         return "fast", "on a GPU the hourglass of 64 to 128 channels costs little"
-    if relative_sigma is not None and relative_sigma >= 0.3:
-        return "light", "under strong noise the light hourglass beats the decoders"
+    noise = 0.0 if relative_sigma is None else relative_sigma
+    if noise >= VERY_NOISY or (noise >= NOISY and pixels <= SMALL and not in_solver):
+        return "light", f"under strong noise ({noise:.2g} of the range) the light hourglass beats the decoders"
     return "tapered", f"on a processor the tapered deep decoder gains most in the first minute ({pixels} pixels)"
 
 

@@ -36,6 +36,7 @@ class ProximalFit:
             device=device,
             relative_sigma=relative_sigma,
             bounded=settings.bounds is not None,
+            in_solver=True,
         )
 
     @classmethod

@@ -31,13 +31,15 @@ class Settings:
     precision: str = "auto"
     deterministic: bool = False
 
-    def name(self, device: torch.device, pixels: int, relative_sigma: float | None) -> tuple[str, str]:
+    def name(
+        self, device: torch.device, pixels: int, relative_sigma: float | None, *, in_solver: bool = False
+    ) -> tuple[str, str]:
         """The network used, and why."""
         if isinstance(self.network, nn.Module):
             return type(self.network).__name__, "given by the user"
         if self.network != "auto":
             return self.network, "asked for by name"
-        return choose(device, pixels, relative_sigma)
+        return choose(device, pixels, relative_sigma, in_solver=in_solver)
 
     def recipe(self, name: str, relative_sigma: float | None) -> Recipe:
         """How that network is trained here."""
@@ -79,10 +81,11 @@ class Settings:
         member: int = 0,
         bounded: bool = True,
         penalty_scale: float = 1.0,
+        in_solver: bool = False,
     ) -> NetworkFit:
         """A new fit of an image of this shape and range; all its randomness comes from ``seed`` and ``member``."""
         channels, height, width = shape
-        name, _ = self.name(device, height * width, relative_sigma)
+        name, _ = self.name(device, height * width, relative_sigma, in_solver=in_solver)
         weights_and_z = torch.Generator().manual_seed(_stream(self.seed, member, 0))
         if isinstance(self.network, nn.Module):
             network = copy_module(self.network, member, weights_and_z)
