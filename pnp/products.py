@@ -15,7 +15,10 @@ class Composition(LinearOperator):
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
         if outer.in_shape != inner.out_shape:
-            raise ValueError(f"{outer!r} @ {inner!r}: {outer.in_shape} does not match {inner.out_shape}.")
+            raise ValueError(
+                f"{outer!r} @ {inner!r}: expected the left factor to take what the right one gives, got "
+                f"{outer.in_shape} and {inner.out_shape}; {_remedy(outer.in_shape, inner.out_shape)}."
+            )
         if inner.complex_out and not outer.complex_in and outer.complex_out:
             raise TypeError(
                 f"{outer!r} @ {inner!r}: the left factor takes real images, the right one gives complex data."
@@ -125,7 +128,13 @@ class Sum(LinearOperator):
 
     def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
         if (left.in_shape, left.out_shape) != (right.in_shape, right.out_shape):
-            raise ValueError(f"{left!r} + {right!r}: the shapes differ.")
+            same_images = left.in_shape == right.in_shape
+            different = (left.out_shape, right.out_shape) if same_images else (left.in_shape, right.in_shape)
+            raise ValueError(
+                f"{left!r} + {right!r}: expected operators between the same shapes, got {left.in_shape} -> "
+                f"{left.out_shape} and {right.in_shape} -> {right.out_shape}; "
+                f"{_remedy(*different)}."
+            )
         if (left.complex_in, left.complex_out) != (right.complex_in, right.complex_out):
             raise TypeError(f"{left!r} + {right!r}: one is complex, the other real.")
         super().__init__(
@@ -153,3 +162,11 @@ class Sum(LinearOperator):
 
     def __repr__(self) -> str:
         return f"{self.left!r} + {self.right!r}"
+
+
+def _remedy(left: tuple[int, ...], right: tuple[int, ...]) -> str:
+    """What to do about two shapes that do not fit."""
+    short, long = sorted((left, right), key=len)
+    if long[len(long) - len(short) :] == short:
+        return f"leading dimensions are batch: build both for {short}, or both for {long}"
+    return "build both for the same pixels"

@@ -47,12 +47,12 @@ def ranked(problem: Problem, plans: Sequence[Plan], run: RunPlan, seed: int, fac
     calls, stopped = 0, None
     for plan in plans:
         first = run(plan, f.scaled(plan.strength), problem.start, plan.name, problem.truth)
-        calls += first.iterations
+        calls += first.prior_calls
         if first.status in CUT_SHORT:
             stopped = first.status
             break
         again = run(plan, moved.scaled(plan.strength), moved_start, f"{plan.name}, probe", None)
-        calls += again.iterations
+        calls += again.prior_calls
         if again.status in CUT_SHORT:
             stopped = again.status
             break

@@ -174,7 +174,7 @@ class _Work:
         result = self._run(plan, self._strengthened(plan), self.problem.start, plan.name, self.watch.truth)
         parameters = {
             "solver": Choice(plan.name, reason),
-            "prior_calls": Choice(result.iterations * plan.solver.calls_per_iteration, "spent"),
+            "prior_calls": Choice(result.prior_calls, "spent"),
         }
         if result.expected_psnr is None:
             parameters["expected_psnr"] = Choice(None, "unknown: the data say nothing about what the operator destroys")

@@ -78,7 +78,8 @@ class Result:
 
     ``status`` is the worst of ``statuses``, one per image. ``parameters`` holds every automatic choice with its reason,
     ``extras`` further images (an error map, a variant). ``expected_psnr`` (dB, peak 1, one an image) is an honest
-    prediction where one can be made, else None with the reason in ``parameters``.
+    prediction where one can be made, else None with the reason in ``parameters``. ``prior_calls`` counts the calls of
+    one run; what candidates and probes cost together is among the ``parameters``.
     """
 
     x: ArrayLike
@@ -89,6 +90,7 @@ class Result:
     statuses: tuple[Status, ...] = ()
     extras: Mapping[str, ArrayLike] = dataclasses.field(default_factory=dict)
     expected_psnr: Tensor | None = None
+    prior_calls: int = 0
 
     @property
     def seconds(self) -> float:
@@ -117,6 +119,7 @@ class Result:
             "status": self.status.name,
             "statuses": [status.name for status in self.statuses],
             "iterations": self.iterations,
+            "prior_calls": self.prior_calls,
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "expected_psnr": _plain(self.expected_psnr),
             "parameters": {

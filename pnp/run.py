@@ -74,7 +74,7 @@ class Run:
         self.output = start.clone()
         self.statuses: list[Status | None] = [None] * images
         self.risk = torch.full((images,), math.nan, dtype=torch.float64)
-        self.iteration = 0
+        self.iteration = self.calls = 0
         self.columns = empty_history(solver.iterations, images)
         self._data_seconds = self._prior_seconds = 0.0
         self._state: dict[str, Tensor] = {}
@@ -114,11 +114,16 @@ class Run:
         self._data_seconds += time.perf_counter() - started
         return x
 
-    def prior_step(self, v: Tensor, s: Tensor) -> Tensor:
-        """``g.prox(v, s^2)``, timed; complex images as two channels where the prior is real-valued."""
+    def prior_step(self, v: Tensor, s: Tensor, only: Tensor | None = None) -> Tensor:
+        """``g.prox(v, s^2)``, timed; complex images as two channels where the prior is real-valued.
+
+        ``only``: the indices of the images that ``v`` and ``s`` belong to; the prior forgets such a call, so that no
+        image's result depends on whether another one needed it.
+        """
         started = time.perf_counter()
-        x = proximal(self.g, v, s**2)
+        x = proximal(self.g if only is None else self.g.take(only), v, s**2)
         self._prior_seconds += time.perf_counter() - started
+        self.calls += 1
         return x
 
     def finish(
@@ -167,7 +172,13 @@ class Run:
         history = History(**{name: column[: self.iteration] for name, column in self.columns.items()})
         expected = None if self.risk.isnan().any() else -10 * torch.log10(self.risk.clamp_min(1e-30))
         return Result(
-            self.output, worst(statuses), self.iteration, history, statuses=tuple(statuses), expected_psnr=expected
+            self.output,
+            worst(statuses),
+            self.iteration,
+            history,
+            statuses=tuple(statuses),
+            expected_psnr=expected,
+            prior_calls=self.calls,
         )
 
     # ------------------------------------------------------------------ bookkeeping
@@ -238,6 +249,7 @@ class Run:
             return
         everything = {
             "iteration": self.iteration,
+            "calls": self.calls,
             "active": self.active,
             "output": self.output,
             "risk": self.risk,
@@ -254,7 +266,7 @@ class Run:
         if saved is None:
             return
         self.iteration, self.active, self.output = saved["iteration"], saved["active"], saved["output"]
-        self.risk = saved["risk"]
+        self.calls, self.risk = saved["calls"], saved["risk"]
         self.statuses = [None if name is None else Status[name] for name in saved["statuses"]]
         self.columns, self._state = saved["columns"], saved["state"]
         if len(self.active):

@@ -23,8 +23,10 @@ class Stack(LinearOperator):
     """
 
     def __init__(self, operators: Sequence[LinearOperator]) -> None:
+        if not isinstance(operators, Sequence) or not all(isinstance(A, LinearOperator) for A in operators):
+            raise TypeError(f"Stack: expected a list of linear operators, got {_kinds(operators)}; call Stack([A, B]).")
         if not operators:
-            raise ValueError("Stack: expected at least one operator.")
+            raise ValueError("Stack: expected at least one operator, got none; call Stack([A, B]).")
         first = operators[0]
         if any(A.in_shape != first.in_shape or A.ndim != first.ndim for A in operators):
             raise ValueError(f"Stack: the operators act on different images: {[A.in_shape for A in operators]}.")
@@ -99,3 +101,9 @@ class Stack(LinearOperator):
 
     def __repr__(self) -> str:
         return f"Stack([{', '.join(map(repr, self.parts))}])"
+
+
+def _kinds(operators: object) -> str:
+    if isinstance(operators, Sequence):
+        return f"one of {', '.join(type(A).__name__ for A in operators)}"
+    return type(operators).__name__
