@@ -28,7 +28,7 @@ class TV(Functional):
     channels too (else each channel stands alone). ``bounds=(lo, hi)`` adds the constraint ``lo <= x <= hi`` to g.
     The prox stops when the duality gap, an upper bound of the excess of its objective, is below ``gap`` times the
     objective, image by image (float32 ends at 2e-6). A ``fresh`` copy starts from the dual of its last call and
-    tells the gaps it reached in ``certificate``. ``backend`` is "numba" (CPU, when installed), "torch" (any device) or
+    tells the gaps it reached in ``certificate``, the ``iterations`` it took. ``backend`` is "numba" (CPU, when installed), "torch" (any device) or
     "auto"; both take the same steps. The result carries no autograd graph.
 
     Shapes: (..., C, H, W), with ``ndim=3`` (..., C, D, H, W).
@@ -68,7 +68,8 @@ class TV(Functional):
         self.isotropic, self.ndim, self.bounds = isotropic, ndim, bounds
         self.geometry = Geometry(isotropic, coupled, bounds)
         self.convex = self.has_value = self.calibrated = not isinstance(weight, str)
-        self.certificate: Tensor | None = None  # of a fresh copy: relative gap of each image in its last call
+        self.certificate: Tensor | None = None  # of a fresh copy: relative gap of each image in its last call,
+        self.iterations: Tensor | None = None  # and what it took
         self._dual: Tensor | None = None
         self._remembers = False
 
@@ -76,7 +77,7 @@ class TV(Functional):
         images, variance = image_batch(v, tau, who=f"{self!r}.prox", ndim=self.ndim)
         with torch.no_grad():
             exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-            x, dual, reached = minimise(
+            x, dual, effort = minimise(
                 exact,
                 self._strength(exact, variance.to(exact.dtype)),
                 self._dual,
@@ -85,7 +86,7 @@ class TV(Functional):
                 self.backend,
             )
         if self._remembers:
-            self._dual, self.certificate = dual, reached
+            self._dual, self.certificate, self.iterations = dual, effort.gap, effort.iterations
         return x.reshape(v.shape).to(v.dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -106,14 +107,15 @@ class TV(Functional):
 
     def fresh(self) -> TV:
         private = copy.copy(self)
-        private._remembers, private._dual, private.certificate = True, None, None
+        private._remembers = True
+        private._dual = private.certificate = private.iterations = None
         return private
 
     def take(self, keep: Tensor) -> TV:
         if self._dual is None:
             return self
         private = copy.copy(self)
-        private._dual, private.certificate = self._dual[keep], None
+        private._dual, private.certificate, private.iterations = self._dual[keep], None, None
         return private
 
     def state_dict(self) -> dict[str, Any]:

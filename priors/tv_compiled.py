@@ -173,11 +173,11 @@ def _relative_gap(w: Floats, p: Floats, u: Floats, isotropic: bool, squares: Flo
 @compiled
 def descend(
     w: Floats, p: Floats, lo: float, hi: float, bounded: bool, target: float, isotropic: bool, limit: int
-) -> float:
-    """Improve the dual ``p`` in place until the relative gap is below ``target``; return the gap."""
+) -> tuple[float, int]:
+    """Improve the dual ``p`` in place until the relative gap is below ``target``; return the gap and the iterations."""
     number = w.dtype.type
     q, u, squares = p.copy(), np.empty_like(w), np.empty(w.shape[3], w.dtype)
-    rate, check, gap = number(0.25 / p.shape[0]), 4, np.inf
+    rate, check, gap, iteration = number(0.25 / p.shape[0]), 4, np.inf, 0
     for iteration in range(1, limit + 1):
         _image(w, q, number(lo), number(hi), bounded, u)
         _dual_step(u, p, q, number((iteration - 1) / (iteration + 4)), rate, isotropic, squares)
@@ -187,4 +187,4 @@ def descend(
             if not gap > target:
                 break
             check += max(4, check // 8)
-    return gap
+    return gap, iteration

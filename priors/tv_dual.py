@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,13 @@ class Geometry:
     isotropic: bool = True  # the norm runs over directions
     coupled: bool = True  # and over channels
     bounds: tuple[float, float] | None = None
+
+
+class Effort(NamedTuple):
+    """What each image of a batch took, (B,): the relative gap it reached and the iterations."""
+
+    gap: Tensor
+    iterations: Tensor
 
 
 def difference(x: Tensor, ndim: int) -> Tensor:
@@ -55,12 +63,11 @@ def norms(g: Tensor, ndim: int, geometry: Geometry) -> Tensor:
 
 def minimise(
     v: Tensor, strength: Tensor, start: Tensor | None, gap: float, geometry: Geometry, backend: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``x = argmin strength TV(x) + 1/2 ||x - v||^2``, its dual p (norms <= 1) and the relative gaps reached.
+) -> tuple[Tensor, Tensor, Effort]:
+    """``x = argmin strength TV(x) + 1/2 ||x - v||^2``, its dual p (norms <= 1), and what each image took.
 
     With ``w = v / strength`` the iteration ``p <- project(q + D(w - D^T q) / L)`` knows no strength.
-    Shapes: v (B, C, *S), strength (B, 1, ...), p (B, ndim, C, *S) or (B, C, ndim, 1, *S) where channels stand apart,
-    gaps (B,).
+    Shapes: v (B, C, *S), strength (B, 1, ...), p (B, ndim, C, *S) or (B, C, ndim, 1, *S) where channels stand apart.
     """
     if not geometry.coupled:  # each channel is an image of its own
         count, channels = v.shape[:2]
@@ -68,11 +75,11 @@ def minimise(
         single = v.flatten(0, 1).unsqueeze(1)
         each = strength.expand(count, channels, *strength.shape[2:]).flatten(0, 1).unsqueeze(1)
         begin = None if start is None else start.flatten(0, 1)
-        x, dual, gaps = minimise(single, each, begin, gap, apart, backend)
+        x, dual, effort = minimise(single, each, begin, gap, apart, backend)
         return (
             x.reshape(v.shape),
             dual.reshape(count, channels, *dual.shape[1:]),
-            gaps.reshape(count, channels).amax(dim=1),
+            Effort(*(values.reshape(count, channels).amax(dim=1) for values in effort)),
         )
     shape = (v.shape[0], v.ndim - 2, *v.shape[1:])
     fits = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
@@ -84,9 +91,9 @@ def minimise(
     w = torch.where(acts, (v - mean) / positive, torch.zeros_like(v))
     arguments = (w, dual, (lo - mean) / positive, (hi - mean) / positive)
     target = max(gap, 16 * torch.finfo(v.dtype).eps)  # rounding hides smaller gaps
-    reached = (_compiled if _use_compiled(v, backend) else _in_pieces)(*arguments, target, geometry)
+    effort = (_compiled if _use_compiled(v, backend) else _in_pieces)(*arguments, target, geometry)
     x = torch.where(acts, v - strength * adjoint_difference(dual, v.ndim - 2), v)
-    return x if geometry.bounds is None else x.clamp(lo, hi), dual, reached
+    return x if geometry.bounds is None else x.clamp(lo, hi), dual, effort
 
 
 def _use_compiled(v: Tensor, backend: str) -> bool:
@@ -95,37 +102,40 @@ def _use_compiled(v: Tensor, backend: str) -> bool:
     return backend == "numba"
 
 
-def _compiled(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
+def _compiled(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Effort:
     from .tv_compiled import descend
 
     volumes = w.reshape(*w.shape[:2], *(1,) * (5 - w.ndim), *w.shape[2:]).contiguous().numpy()
     duals = dual.reshape(*dual.shape[:3], *volumes.shape[2:]).numpy()  # a view: written in place
     lows, highs = lo.flatten().tolist(), hi.flatten().tolist()
 
-    def one(index: int) -> float:
+    def one(index: int) -> tuple[float, int]:
         bounded, limits = geometry.bounds is not None, (lows[index], highs[index])
         return descend(volumes[index], duals[index], *limits, bounded, target, geometry.isotropic, MAX_ITERATIONS)
 
     workers = min(torch.get_num_threads(), w.shape[0])
     if workers == 1:
-        return w.new_tensor([one(index) for index in range(w.shape[0])])
-    with ThreadPoolExecutor(workers) as pool:  # the kernel holds no lock
-        return w.new_tensor(list(pool.map(one, range(w.shape[0]))))
+        found = [one(index) for index in range(w.shape[0])]
+    else:
+        with ThreadPoolExecutor(workers) as pool:  # the kernel holds no lock
+            found = list(pool.map(one, range(w.shape[0])))
+    return Effort(w.new_tensor([gap for gap, _ in found]), torch.tensor([iterations for _, iterations in found]))
 
 
-def _in_pieces(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
+def _in_pieces(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Effort:
     count = w.shape[0] if w.device.type != "cpu" else max(1, CACHED // w[0].numel())
     pieces = zip(*(torch.split(tensor, count) for tensor in (w, dual, lo, hi)), strict=True)
-    return torch.cat([_descend(w, dual, lo, hi, target, geometry) for w, dual, lo, hi in pieces])
+    efforts = [_descend(w, dual, lo, hi, target, geometry) for w, dual, lo, hi in pieces]
+    return Effort(*(torch.cat(values) for values in zip(*efforts, strict=True)))
 
 
-def _descend(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Tensor:
-    """Improve ``dual`` in place until every image's relative gap is below ``target``; return the gaps.
+def _descend(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geometry: Geometry) -> Effort:
+    """Improve ``dual`` in place until every image's relative gap is below ``target``.
 
     An image whose gap is small enough leaves the batch at once, and the timetable of checks is fixed: its result
     depends on no other image.
     """
-    reached = w.new_full((w.shape[0],), math.inf)
+    effort = Effort(w.new_full((w.shape[0],), math.inf), torch.zeros(w.shape[0], dtype=torch.long, device=w.device))
     alive = torch.arange(w.shape[0], device=w.device)
     p, q, g, u = dual.clone(), dual.clone(), torch.empty_like(dual), torch.empty_like(w)
     check = 4
@@ -138,14 +148,14 @@ def _descend(w: Tensor, dual: Tensor, lo: Tensor, hi: Tensor, target: float, geo
             continue
         check += max(4, check // 8)
         gaps = _relative_gap(w, p, _image(w, p, lo, hi, geometry, u), geometry)
-        reached[alive], dual[alive] = gaps, p
+        effort.gap[alive], effort.iterations[alive], dual[alive] = gaps, iteration, p
         keep = (gaps > target).nonzero().flatten()
         if keep.numel() == 0:
             break
         if keep.numel() < alive.numel():
             alive, w, p, q, lo, hi = (tensor[keep] for tensor in (alive, w, p, q, lo, hi))
             g, u = torch.empty_like(p), torch.empty_like(w)
-    return reached
+    return effort
 
 
 def _image(w: Tensor, p: Tensor, lo: Tensor, hi: Tensor, geometry: Geometry, u: Tensor) -> Tensor:

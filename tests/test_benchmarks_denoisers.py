@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 
 import pandas as pd
 import pytest
@@ -11,8 +12,8 @@ import torch
 pytest.importorskip("jinja2")  # the harness's own packages, with the rest of its extra
 pytest.importorskip("joblib")
 
-from benchmarks import denoisers, denoising
-from benchmarks.grid import Options
+from benchmarks import denoisers, denoisers_page, denoising
+from benchmarks.grid import Options, Rows
 
 
 def rows(gains: list[float], grey: bool = True, **seconds: float) -> pd.DataFrame:
@@ -35,25 +36,26 @@ def rows(gains: list[float], grey: bool = True, **seconds: float) -> pd.DataFram
     ("gains", "holds"), [([0.0, -0.05], True), ([-0.04, -0.04], False), ([0.3, -0.16], False), ([0.3, -0.14], True)]
 )
 def test_quality_is_judged_by_the_mean_and_the_worst_picture(gains, holds):
-    (verdict,) = denoisers.verdicts(denoisers.records(rows(gains)))
+    (verdict,) = denoisers_page.quality_verdicts(denoisers_page.records(rows(gains)))
     assert verdict.holds is holds
 
 
 @pytest.mark.parametrize(("seconds", "holds"), [(0.1, True), (0.11, False)])
 def test_speed_is_judged_on_the_slowest_picture(seconds, holds):
     frame = rows([0.0, 0.0], **{"BM3D": seconds, "bm3d package": 2.6})
-    verdict = denoisers.verdicts(denoisers.records(frame))[1]
+    frame.loc[0, "CPU s BM3D"] = 0.01
+    (verdict,) = denoisers_page.time_verdicts(frame)
     assert verdict.holds is holds
 
 
 def test_low_noise_is_not_judged():
     frame = rows([-1.0]).assign(sigma=5)
-    assert denoisers.verdicts(denoisers.records(frame)) == []
+    assert denoisers_page.quality_verdicts(denoisers_page.records(frame)) == []
 
 
 def test_at_least_six_pictures_are_compared_and_two_are_timed():
     pytest.importorskip("skimage")
-    cells = list(denoisers.cells(Options()))
+    cells = [cell for cell in denoisers.cells(Options()) if isinstance(cell, denoisers.Comparison)]
     assert (
         len({cell.picture.name for cell in cells if cell.grey})
         + len({cell.picture.name for cell in cells if not cell.grey})
@@ -72,6 +74,75 @@ def test_every_method_of_a_cell_denoises():
     row = denoisers.Comparison(picture, 25, 32, True, methods, rounds=1).run().row
     for name in methods:
         assert row[f"PSNR {name}"] > row["noisy PSNR"] and row[f"CPU s {name}"] > 0
+
+
+@pytest.mark.parametrize(("gain", "holds"), [(0.0, True), (-0.01, False)])
+def test_nlm_is_judged_at_every_noise_level(gain, holds):
+    frame = pd.DataFrame(
+        {"picture": "p", "size": 64, "kind": "grey", "method": method, "sigma": sigma, "PSNR": psnr, "gain, dB": 0.0}
+        for sigma in (10, 25)
+        for method, psnr in (("NLM", 30.0 + (gain if sigma == 10 else 1)), ("skimage NLM", 30.0))
+    )
+    (verdict,) = denoisers_page.quality_verdicts(frame)
+    assert verdict.holds is holds
+
+
+JUDGED = [
+    ("tv", {"gap": 1e-3, "gap reached": 9e-4, "times faster": 4.0}, {"times faster": 3.9}),
+    ("tv", {"gap": 1e-5, "gap reached": 1e-5}, {"gap reached": 1.1e-5}),
+    ("warm", {"weight": 0.2, "ratio": 0.33}, {"ratio": 0.34}),
+    ("small", {"count": 64, "size": 32, "apart": 1e-4}, {"apart": 1e-2}),
+    ("large", {"backend": "numba", "size": 1024, "GB": 1.9}, {"GB": 2.1}),
+    ("thread", {"busy": False, "ratio": 1.6, "rounds counted": 3}, {"ratio": 1.5}),
+    ("thread", {"busy": True, "ratio": 1.0, "rounds counted": 3}, {"ratio": 0.9}),
+]
+
+
+@pytest.mark.parametrize(("kind", "good", "worse"), JUDGED)
+def test_what_one_prior_is_asked_is_judged_by_its_bar(kind, good, worse):
+    judge = getattr(denoisers_page, f"{kind}_verdicts")
+    assert [[v.holds for v in judge(pd.DataFrame([row]))] for row in (good, good | worse)] == [[True], [False]]
+
+
+def test_what_was_not_shown_is_not_judged():
+    """No round on an idle machine; automatic weights, for which nothing is claimed."""
+    idle = pd.DataFrame([{"busy": False, "ratio": float("nan"), "rounds counted": 0}])
+    assert denoisers_page.thread_verdicts(idle) == denoisers_page.thread_verdicts(idle.drop(columns="ratio")) == []
+    assert denoisers_page.warm_verdicts(pd.DataFrame([{"weight": "auto", "ratio": 0.9}])) == []
+
+
+@pytest.fixture
+def small_cells():
+    """One of each kind, as small as they can be."""
+    pytest.importorskip("skimage")
+    camera, colour = denoisers.find("camera"), denoisers.find("astronaut")
+    return [
+        denoisers.ExactTV(camera, 24, rounds=1, gap=1e-2),
+        denoisers.WarmTV(camera, 16, 0.2),
+        denoisers.Small(camera, 3, 17, (), rounds=1),
+        denoisers.Large(colour, 32, "numba"),
+        denoisers.Threads(colour, 64, rounds=2, busy=False),
+    ]
+
+
+def test_every_cell_fills_its_section(small_cells, tmp_path):
+    outcomes = {cell: cell.run() for cell in small_cells}
+    exact, warm, small, _, threads = (outcome.row for outcome in outcomes.values())
+    assert exact["gap reached"] <= 1e-2 and exact["distance"] > 0 and exact["times faster"] > 0
+    assert 0 < warm["warm"] < warm["cold"]
+    assert small["apart"] <= 1e-3
+    assert 0 <= threads["rounds counted"] <= 2
+    page = denoisers.summary(Rows(pd.DataFrame(), outcomes, Options(), tmp_path))
+    assert [section.title for section in page.sections] == [title for title, _, _ in denoisers_page.SINGLE.values()]
+    assert len(page.verdicts) >= 3 and "camera" in page.text
+
+
+def test_the_working_cores_are_counted():
+    """A second of this process is at least most of a second of the machine."""
+    before, own = denoisers.busy_seconds(), time.process_time()
+    while time.process_time() - own < 0.3:
+        pass
+    assert denoisers.busy_seconds() - before > 0.2
 
 
 def test_matches_are_reused_where_it_is_said():

@@ -88,7 +88,10 @@ def test_back_ends_take_the_same_steps(isotropic, coupled, seed, batch, volume, 
         )
         for backend in ("numba", "torch")
     ]  # fmt: skip
-    assert (prior[0].prox(v, 0.2) - prior[1].prox(v, 0.2)).abs().max() <= 1e-9
+    compiled, tensors = (one.fresh() for one in prior)
+    assert (compiled.prox(v, 0.2) - tensors.prox(v, 0.2)).abs().max() <= 1e-9
+    assert torch.equal(compiled.iterations, tensors.iterations)
+    assert torch.allclose(compiled.certificate, tensors.certificate, rtol=1e-6, atol=1e-12)
 
 
 @given(seed=seeds, tau=st.sampled_from([0.01, 0.1, 1.0]), gap=st.sampled_from([1e-2, 1e-3, 1e-5]))
@@ -157,8 +160,10 @@ def test_warm_start_saves_work():
     assert torch.equal(first, TV(1.0, gap=1e-4).prox(v, 0.1))
     dual = prior.state_dict()["dual"]
     assert (v - 0.1 * adjoint_difference(dual, 2) - first).abs().max() <= 1e-12
+    taken = prior.iterations.item()
     second = prior.prox(v, 0.1)
     assert prior.certificate.item() <= cold
+    assert 4 == prior.iterations.item() < taken  # the first check
     assert (second - first).norm() <= 0.02 * first.norm()
 
 
