@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import math
 import time
 from collections.abc import Iterator
 
@@ -215,6 +217,56 @@ class Speed(Cell):
 
 
 @dataclasses.dataclass(frozen=True)
+class Deepinv(Cell):
+    """deepinv's DeepImagePrior with its default decoder, then ours on the same device until it is as good."""
+
+    picture: Picture
+    sigma: int
+    size: int | None
+    iterations: int = 2500  # deepinv's own default
+    seed: int = 0
+    device: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        return f"deepinv, {self.picture.name}, sigma {self.sigma}, seed {self.seed}"
+
+    def run(self) -> Outcome:
+        import deepinv
+
+        truth = self.picture.tensor(self.size).float().to(self.device)
+        noisy = clipped(truth, self.sigma / 255, self.seed)
+        torch.manual_seed(self.seed)
+        decoder = deepinv.models.ConvDecoder(img_size=tuple(truth.shape)).to(self.device)
+        theirs = deepinv.models.DeepImagePrior(decoder, img_size=(256, 4, 4), iterations=self.iterations)
+        physics = deepinv.physics.Denoising(device=self.device)
+        physics.A(noisy[None]).sum().item()  # start-up
+        began = time.perf_counter()
+        level = float(pnp.psnr(theirs(noisy[None], physics)[0].detach(), truth))
+        spent = time.perf_counter() - began
+        looks: list[tuple[float, float]] = []
+
+        def look(view: View) -> None:
+            looks.append((float(pnp.psnr(view.average.to(truth), truth)), view.seconds))
+
+        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
+        ours = catalogue.DeepImagePrior(seed=self.seed).fit(
+            A, noisy, self.sigma / 255, callback=look, give_back=False, progress=False
+        )
+        until = next((seconds for psnr, seconds in looks if psnr >= level), math.inf)
+        return Outcome(
+            {
+                "deepinv": level,
+                "deepinv s": spent,
+                "ours": float(pnp.psnr(ours.x, truth)),
+                "ours s": looks[-1][1],
+                "as good after s": until,
+                "times faster": spent / until,
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Route(Cell):
     """One inverse problem, sigma given: the direct fit, or the same network as the prior of a solver."""
 
@@ -286,6 +338,8 @@ def cells(options: Options) -> Iterator[Cell]:
         for picture in colour:
             for seed in range(options.seeds):
                 yield Published(picture, 25, side, seed, device)
+        if importlib.util.find_spec("deepinv"):
+            yield Deepinv(colour[0], 25, side, device=device)
     for picture in colour[:1] if not gpu else colour:
         timed = "auto" if gpu else "tapered"
         yield Timed(picture, 25, side if gpu or options.quick else 256, timed, device=device)
