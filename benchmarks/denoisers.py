@@ -278,7 +278,7 @@ class Threads(Cell):
             for process in others:
                 process.kill()
                 process.wait()
-        counted = ratios if self.busy else [r for r, taken in zip(ratios, load, strict=True) if taken < 0.1]
+        counted = ratios if self.busy else [r for r, cores_taken in zip(ratios, load, strict=True) if cores_taken < 0.1]
         row: dict[str, float | int] = {"rounds counted": len(counted), "cores taken by others": statistics.median(load)}
         return Outcome(row | ({"ratio": statistics.median(counted)} if counted else {}))
 

@@ -27,9 +27,10 @@ class TV(Functional):
     ``isotropic`` takes the Euclidean norm over directions at each pixel (else the sum), ``coupled`` over colour
     channels too (else each channel stands alone). ``bounds=(lo, hi)`` adds the constraint ``lo <= x <= hi`` to g.
     The prox stops when the duality gap, an upper bound of the excess of its objective, is below ``gap`` times the
-    objective, image by image (float32 ends at 2e-6). A ``fresh`` copy starts from the dual of its last call and
-    tells the gaps it reached in ``certificate``, the ``iterations`` it took. ``backend`` is "numba" (CPU, when installed), "torch" (any device) or
-    "auto"; both take the same steps. The result carries no autograd graph.
+    objective, image by image (float32 ends at 2e-6). A ``fresh`` copy starts from the dual of its last call and tells
+    of each image in that call the gap it reached (``certificate``) and the ``iterations`` it took. ``backend`` is
+    "numba" (CPU, when installed), "torch" (any device) or "auto"; both take the same steps. The result carries no
+    autograd graph.
 
     Shapes: (..., C, H, W), with ``ndim=3`` (..., C, D, H, W).
     Units: ``weight`` is one over those of the image; ``gap`` has none.
@@ -68,8 +69,8 @@ class TV(Functional):
         self.isotropic, self.ndim, self.bounds = isotropic, ndim, bounds
         self.geometry = Geometry(isotropic, coupled, bounds)
         self.convex = self.has_value = self.calibrated = not isinstance(weight, str)
-        self.certificate: Tensor | None = None  # of a fresh copy: relative gap of each image in its last call,
-        self.iterations: Tensor | None = None  # and what it took
+        self.certificate: Tensor | None = None  # both of a fresh copy: what its last call came to
+        self.iterations: Tensor | None = None
         self._dual: Tensor | None = None
         self._remembers = False
 
