@@ -17,8 +17,8 @@ LEAD = (
 )
 GPU = (
     "Measured only with --device cuda: the published run of the paper preset (29.2 dB raw, 30.4 dB averaged), a "
-    "512 x 512 picture within 4 s at 30.4 dB or more, ten times the speed of deepinv's DeepImagePrior (if installed), and "
-    "500 iterations per second of the paper preset."
+    "512 x 512 picture within 4 s at 30.4 dB or more, ten times the speed of deepinv's DeepImagePrior (if installed), "
+    "and 500 iterations per second of the paper preset."
 )
 ROOFLINE = (
     770.0  # iterations per second of the paper preset at 512 x 512: 0.47 ms of bfloat16 arithmetic + 0.82 of memory
