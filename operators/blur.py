@@ -10,6 +10,7 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 
 from . import kernels
+from .arguments import real_tensor, refusal, shape_of
 from .bordered_blur import BOUNDARIES, BorderedBlur, even
 from .channels import Channels
 from .circular_blur import CircularBlur
@@ -17,6 +18,8 @@ from .delegate import Delegate
 from .kronecker import LONGEST
 from .mirrored_blur import MirroredBlur
 from .separable_blur import SeparableBlur
+
+USAGE = "Blur(kernel, shape, boundary)"
 
 
 class Blur(Delegate):
@@ -37,9 +40,8 @@ class Blur(Delegate):
     """
 
     def __init__(self, kernel: Tensor, shape: Sequence[int], boundary: str = "circular", *, ndim: int = 2) -> None:
-        shape = tuple(shape)
+        kernel, shape = real_tensor(kernel, "kernel", USAGE), shape_of(shape, USAGE)
         _check(kernel, shape, boundary, ndim)
-        kernel = kernel if kernel.is_floating_point() else kernel.to(torch.get_default_dtype())
         if kernel.ndim > ndim and kernel.shape[-ndim - 1] > 1 and len(shape) == ndim:
             shape = (kernel.shape[-ndim - 1], *shape)
         if kernel.ndim == ndim + 2 and kernel.shape[0] == 1:
@@ -61,6 +63,7 @@ class Blur(Delegate):
         dtype: torch.dtype | None = None,
     ) -> Blur:
         """Gaussian blur of standard deviation ``sigma`` pixels, cut at 4 sigma; the kernel sums to one."""
+        shape = shape_of(shape, "Blur.gaussian(sigma, shape)")
         return cls(kernels.gaussian(sigma, ndim=ndim, dtype=dtype), shape, boundary, ndim=ndim)
 
     @classmethod
@@ -74,6 +77,7 @@ class Blur(Delegate):
         dtype: torch.dtype | None = None,
     ) -> Blur:
         """Motion blur over ``length`` pixels at ``angle`` degrees, counter-clockwise from the horizontal."""
+        shape = shape_of(shape, "Blur.motion(length, angle, shape)")
         return cls(kernels.motion(length, angle, dtype=dtype), shape, boundary)
 
     @classmethod
@@ -81,11 +85,16 @@ class Blur(Delegate):
         cls, radius: float, shape: Sequence[int], boundary: str = "circular", *, dtype: torch.dtype | None = None
     ) -> Blur:
         """Defocus by a uniform disk of ``radius`` pixels."""
+        shape = shape_of(shape, "Blur.disk(radius, shape)")
         return cls(kernels.disk(radius, dtype=dtype), shape, boundary)
 
     @classmethod
     def for_data(cls, kernel: Tensor, data_shape: Sequence[int], *, ndim: int = 2) -> Blur:
         """The ``valid`` operator of a photograph of ``data_shape``; its image is larger by the kernel less one."""
+        usage = "Blur.for_data(kernel, data_shape)"
+        kernel, data_shape = real_tensor(kernel, "kernel", usage), shape_of(data_shape, usage, name="data_shape")
+        if min(kernel.ndim, len(data_shape)) < ndim:
+            raise ValueError(refusal(usage, f"a kernel and a data_shape of {ndim} axes", (*kernel.shape, data_shape)))
         grid = tuple(n + size - 1 for n, size in zip(data_shape[-ndim:], kernel.shape[-ndim:], strict=True))
         return cls(kernel, (*data_shape[:-ndim], *grid), "valid", ndim=ndim)
 
@@ -131,8 +140,8 @@ def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) ->
 
 
 def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:
-    if not isinstance(kernel, Tensor):
-        raise TypeError(f"Blur: expected the kernel as a torch.Tensor, got {type(kernel).__name__}.")
+    if ndim not in (1, 2, 3):
+        raise ValueError(f"Blur: expected ndim to be 1, 2 or 3, got {ndim!r}.")
     if boundary != "circular" and boundary not in BOUNDARIES:
         raise ValueError(f"Blur: expected a boundary out of circular, {', '.join(BOUNDARIES)}, got {boundary!r}.")
     if not ndim <= kernel.ndim <= ndim + 2 or not ndim <= len(shape) <= ndim + 1 or kernel.numel() == 0:

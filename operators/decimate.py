@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .arguments import number, shape_of
 from .interpolation import fill
 
 
@@ -20,14 +21,16 @@ class Decimate(LinearOperator):
     """
 
     def __init__(self, shape: Sequence[int], factor: int | Sequence[int], *, ndim: int = 2) -> None:
-        factors = (factor,) * ndim if isinstance(factor, int) else tuple(factor)
-        if len(factors) != ndim or len(shape) < ndim or any(int(f) != f or f < 1 for f in factors):
-            raise ValueError(
-                f"Decimate: expected integer factors >= 1 for {ndim} axes of {tuple(shape)}, got {factor!r}."
-            )
-        grid = tuple(shape)[-ndim:]
-        coarse = tuple(-(-n // f) for n, f in zip(grid, factors, strict=True))
-        super().__init__(tuple(shape), (*tuple(shape)[:-ndim], *coarse), ndim=ndim)
+        usage = "Decimate(shape, factor)"
+        shape = shape_of(shape, usage)
+        factors = tuple(factor) if isinstance(factor, Sequence) else (factor,) * ndim
+        for f in factors:
+            number(f, "factor", usage)
+        if len(factors) != ndim or not 1 <= ndim <= len(shape) or any(f % 1 or f < 1 for f in factors):
+            raise ValueError(f"Decimate: expected integer factors >= 1 for {ndim} axes of {shape}, got {factor!r}.")
+        factors = tuple(int(f) for f in factors)
+        coarse = tuple(-(-n // f) for n, f in zip(shape[-ndim:], factors, strict=True))
+        super().__init__(shape, (*shape[:-ndim], *coarse), ndim=ndim)
         self.factors = factors
 
     def _forward(self, x: Tensor) -> Tensor:

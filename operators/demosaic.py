@@ -9,6 +9,8 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .arguments import refusal, shape_of
+
 BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 XTRANS = ("GBGGRG", "RGRBGB", "GBGGRG", "GRGGBG", "BGBRGR", "GRGGBG")  # Fujifilm's 6 x 6 cell
 
@@ -25,11 +27,15 @@ class Demosaic(LinearOperator):
     """
 
     def __init__(self, shape: Sequence[int], pattern: str | Sequence[str] = "RGGB") -> None:
+        usage = "Demosaic(shape, pattern)"
+        shape = shape_of(shape, usage)
+        if not isinstance(pattern, Sequence) or not all(isinstance(row, str) for row in pattern):
+            raise TypeError(refusal(usage, 'pattern as "RGGB", "X-Trans" or rows of the letters R, G, B', pattern))
         if len(shape) == 3 and shape[0] == 3:
             shape = shape[1:]
         if len(shape) != 2:
-            raise ValueError(f"Demosaic: expected the sensor's (H, W), got {tuple(shape)}.")
-        super().__init__((3, *shape), tuple(shape))
+            raise ValueError(f"Demosaic: expected the sensor's (H, W), got {shape}.")
+        super().__init__((3, *shape), shape)
         cell = torch.tensor([["RGB".index(letter) for letter in row] for row in _cell(pattern)])
         height, width = shape
         rows, cols = torch.arange(height) % len(cell), torch.arange(width) % cell.shape[1]

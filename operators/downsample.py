@@ -11,6 +11,7 @@ from torch import Tensor
 from pnp.algebra import Composition
 from pnp.linear_operator import LinearOperator
 
+from .arguments import number, real_tensor, shape_of
 from .banded import along_axes
 from .circular_blur import CircularBlur, wrap
 from .decimate import Decimate
@@ -43,12 +44,16 @@ class Downsample(Delegate):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if int(factor) != factor or factor < 1 or len(shape) not in (2, 3):
+        usage = 'Downsample(shape, factor, kernel="bicubic")'
+        shape = shape_of(shape, usage)
+        number(factor, "factor", usage)
+        if factor % 1 or factor < 1 or len(shape) not in (2, 3):
             raise ValueError(f"Downsample: expected an integer factor >= 1 and (H, W), got {factor!r} and {shape!r}.")
-        if not isinstance(kernel, Tensor) and kernel != "bicubic":
+        if isinstance(kernel, str) and kernel != "bicubic":
             raise ValueError(f'Downsample: expected kernel="bicubic" or a tensor, got {kernel!r}.')
-        self_dtype = dtype or (kernel.dtype if isinstance(kernel, Tensor) else torch.get_default_dtype())
-        super().__init__(_engine(tuple(shape), int(factor), kernel, self_dtype))
+        kernel = kernel if isinstance(kernel, str) else real_tensor(kernel, "kernel", usage)
+        dtype = dtype or (kernel.dtype if isinstance(kernel, Tensor) else torch.get_default_dtype())
+        super().__init__(_engine(shape, int(factor), kernel, dtype))
         self.factor, self.centred = int(factor), not isinstance(kernel, Tensor)
 
     def start(self, y: Tensor) -> Tensor:

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from . import sampling
+from .arguments import number, real_tensor, refusal, shape_of, whole
 from .delegate import Delegate
 from .kspace import Coils, OneReceiver
+
+SENSE = "Fourier(shape, mask, sensitivities=sensitivities)"
 
 
 class Fourier(Delegate):
@@ -38,22 +41,20 @@ class Fourier(Delegate):
         real: bool = False,
         sensitivities: Tensor | None = None,
     ) -> None:
-        shape = tuple(shape)
+        usage = "Fourier(shape, mask)"
+        shape = shape_of(shape, usage)
         if len(shape) not in (2, 3):
             raise ValueError(f"Fourier: expected shape (H, W) or (D, H, W), got {shape}; channels and batch lead.")
-        mask = torch.ones(shape) if mask is None else mask
-        if not isinstance(mask, Tensor) or mask.is_complex():
-            raise TypeError(f"Fourier: expected the mask as a real tensor, got {_kind(mask)}.")
+        mask = torch.ones(shape) if mask is None else real_tensor(mask, "mask", usage)
         if tuple(mask.shape) != shape:
             raise ValueError(f"Fourier: expected a mask of shape {shape}, got {tuple(mask.shape)}.")
         if not bool(torch.isfinite(mask).all()) or not bool((mask != 0).any()):
             raise ValueError("Fourier: expected finite weights, not all of them zero.")
         if sensitivities is None:
-            weights = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
-            super().__init__(OneReceiver(weights, real))
+            super().__init__(OneReceiver(mask, real))
             return
         if not isinstance(sensitivities, Tensor) or not sensitivities.is_complex():
-            raise TypeError(f"Fourier: expected sensitivities as a complex tensor, got {_kind(sensitivities)}.")
+            raise TypeError(refusal(SENSE, "sensitivities as a complex torch.Tensor", sensitivities))
         if sensitivities.ndim != len(shape) + 1 or tuple(sensitivities.shape[1:]) != shape:
             raise ValueError(f"Fourier: expected sensitivities (coils, *{shape}), got {tuple(sensitivities.shape)}.")
         super().__init__(Coils(mask.to(sensitivities.real.dtype), sensitivities, real))
@@ -71,9 +72,9 @@ class Fourier(Delegate):
         dtype: torch.dtype | None = None,
     ) -> Fourier:
         """A share ``keep`` of the Cartesian lines along the last axis, those within radius ``centre`` among them."""
-        return cls(
-            shape, _weights(sampling.lines(shape, keep, seed, centre), dtype), real=real, sensitivities=sensitivities
-        )
+        shape = _drawn(shape, keep, seed, centre, "lines")
+        mask = sampling.lines(shape, keep, seed, centre)
+        return cls(shape, _weights(mask, dtype), real=real, sensitivities=sensitivities)
 
     @classmethod
     def variable_density(
@@ -88,6 +89,7 @@ class Fourier(Delegate):
         dtype: torch.dtype | None = None,
     ) -> Fourier:
         """A share ``keep`` of the frequencies, denser towards the centre and complete within radius ``centre``."""
+        shape = _drawn(shape, keep, seed, centre, "variable_density")
         mask = sampling.variable_density(shape, keep, seed, centre)
         return cls(shape, _weights(mask, dtype), real=real, sensitivities=sensitivities)
 
@@ -102,6 +104,9 @@ class Fourier(Delegate):
         dtype: torch.dtype | None = None,
     ) -> Fourier:
         """Spokes through the centre at even angles, on the nearest grid points; a stack of stars for a volume."""
+        usage = "Fourier.radial(shape, spokes)"
+        shape = shape_of(shape, usage)
+        whole(spokes, "spokes", usage)
         if spokes < 1:
             raise ValueError(f"Fourier.radial: expected at least one spoke, got {spokes!r}.")
         return cls(shape, _weights(sampling.radial(shape, spokes), dtype), real=real, sensitivities=sensitivities)
@@ -121,6 +126,7 @@ class Fourier(Delegate):
 
         For studies: most of a picture's energy lies in the few low frequencies that such a mask mostly misses.
         """
+        shape = _drawn(shape, keep, seed, 0.0, "random")
         return cls(shape, _weights(sampling.uniform(shape, keep, seed), dtype), real=real, sensitivities=sensitivities)
 
     @property
@@ -133,5 +139,13 @@ def _weights(mask: Tensor, dtype: torch.dtype | None) -> Tensor:
     return mask.to(dtype or torch.get_default_dtype())
 
 
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+def _drawn(shape: Sequence[int], keep: float, seed: int, centre: float, what: str) -> tuple[int, ...]:
+    """The shape, once the arguments of a random mask are of the right kinds."""
+    usage = f"Fourier.{what}(shape, keep, seed)"
+    shape = shape_of(shape, usage)
+    if len(shape) < 2:
+        raise ValueError(refusal(usage, "shape (H, W) or (D, H, W)", shape))
+    number(keep, "keep", usage)
+    number(centre, "centre", f"{usage[:-1]}, centre=0.08)")
+    whole(seed, "seed", usage)
+    return shape

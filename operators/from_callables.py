@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .arguments import refusal, shape_of
 from .paired import paired
 
 Map = Callable[[Any], Any]
@@ -33,8 +34,8 @@ class FromCallables(LinearOperator):
         self,
         forward: Map,
         adjoint: Map,
-        in_shape: tuple[int, ...],
-        out_shape: tuple[int, ...],
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
         *,
         complex_in: bool = False,
         complex_out: bool = False,
@@ -43,17 +44,17 @@ class FromCallables(LinearOperator):
         dtype: torch.dtype | None = None,
         ndim: int = 2,
     ) -> None:
-        super().__init__(in_shape, out_shape, complex_in=complex_in, complex_out=complex_out, ndim=ndim)
+        usage = "FromCallables(forward, adjoint, in_shape, out_shape)"
+        shapes = shape_of(in_shape, usage, name="in_shape"), shape_of(out_shape, usage, name="out_shape")
+        super().__init__(*shapes, complex_in=complex_in, complex_out=complex_out, ndim=ndim)
         for name, function in (("forward", forward), ("adjoint", adjoint)):
             if not callable(function):
-                raise TypeError(f"FromCallables: expected {name} to be callable, got {type(function).__name__}.")
+                raise TypeError(refusal(usage, f"{name} to be callable", function))
         self._functions = forward, adjoint
         self.batched, self.numpy, self._dtype = batched, numpy, dtype
 
     @classmethod
-    def from_deepinv(
-        cls, physics: Any, in_shape: tuple[int, ...], *, dtype: torch.dtype | None = None
-    ) -> FromCallables:
+    def from_deepinv(cls, physics: Any, in_shape: Sequence[int], *, dtype: torch.dtype | None = None) -> FromCallables:
         """A linear deepinv physics, or anything with ``A(x)`` and ``A_adjoint(y)`` on batches (B, *in_shape).
 
         Raises: TypeError if one of the two is missing.
@@ -61,6 +62,8 @@ class FromCallables(LinearOperator):
         for method in ("A", "A_adjoint"):
             if not callable(getattr(physics, method, None)):
                 raise TypeError(f"FromCallables.from_deepinv: {type(physics).__name__} has no method {method}.")
+        usage = "FromCallables.from_deepinv(physics, in_shape)"
+        in_shape = shape_of(in_shape, usage, name="in_shape", form="(C, H, W)")
         buffers = [*physics.buffers(), *physics.parameters()] if isinstance(physics, torch.nn.Module) else []
         anchor = next((t for t in buffers if t.is_floating_point()), torch.zeros((), dtype=dtype))
         with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from pnp.circulant import divide
 from pnp.linear_operator import LinearOperator
 
+from .arguments import shape_of
 from .cosine import filter_cosines
 
 
@@ -25,12 +27,13 @@ class Gradient(LinearOperator):
     transform Strang, *The Discrete Cosine Transform*, 1999.
     """
 
-    def __init__(self, shape: tuple[int, ...], *, boundary: str = "neumann") -> None:
+    def __init__(self, shape: Sequence[int], *, boundary: str = "neumann") -> None:
+        shape = shape_of(shape, 'Gradient(shape, boundary="neumann")')
         if len(shape) not in (2, 3):
-            raise ValueError(f"Gradient: expected shape (H, W) or (D, H, W), got {tuple(shape)}; others lead.")
+            raise ValueError(f"Gradient: expected shape (H, W) or (D, H, W), got {shape}; others lead.")
         if boundary not in ("neumann", "periodic"):
             raise ValueError(f"Gradient: expected boundary 'neumann' or 'periodic', got {boundary!r}.")
-        super().__init__(tuple(shape), (len(shape), *shape), ndim=len(shape))
+        super().__init__(shape, (len(shape), *shape), ndim=len(shape))
         self.boundary = boundary
 
     def _forward(self, x: Tensor) -> Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
+
+from .arguments import shape_of
 
 
 class Identity(LinearOperator):
@@ -14,7 +18,8 @@ class Identity(LinearOperator):
     Shapes: ``x`` and ``A x`` (..., *shape).
     """
 
-    def __init__(self, shape: tuple[int, ...], *, ndim: int = 2) -> None:
+    def __init__(self, shape: Sequence[int], *, ndim: int = 2) -> None:
+        shape = shape_of(shape, "Identity(shape)")
         super().__init__(shape, shape, ndim=ndim)
 
     def _forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .arguments import number
+
 SUPPORT = 4.0  # standard deviations kept on each side: beyond lie 6e-5 of the mass
 
 
@@ -18,7 +20,9 @@ def gaussian(sigma: float | Sequence[float], *, ndim: int = 2, dtype: torch.dtyp
     Units: ``sigma`` in pixels; 0 gives the identity.
     Raises: ValueError for a negative or NaN ``sigma``.
     """
-    sigmas = [sigma] * ndim if isinstance(sigma, int | float) else list(sigma)
+    sigmas = list(sigma) if isinstance(sigma, Sequence) and not isinstance(sigma, str) else [sigma] * ndim
+    for s in sigmas:
+        number(s, "sigma", "gaussian(sigma)")
     if len(sigmas) != ndim or not all(0 <= s < math.inf for s in sigmas):
         raise ValueError(f"gaussian: expected sigma >= 0, one number or {ndim}, got {sigma!r}.")
     kernel = torch.ones((), dtype=torch.float64)
@@ -37,6 +41,8 @@ def motion(length: float, angle: float = 0.0, *, dtype: torch.dtype | None = Non
     Units: ``length`` in pixels; ``angle`` in degrees, counter-clockwise from the horizontal.
     Raises: ValueError unless ``length > 0`` and ``angle`` is finite.
     """
+    number(length, "length", "motion(length, angle)")
+    number(angle, "angle", "motion(length, angle)")
     if not (0 < length < math.inf and math.isfinite(angle)):
         raise ValueError(f"motion: expected length > 0 and a finite angle, got {length!r}, {angle!r}.")
     dx, dy = math.cos(math.radians(angle)), -math.sin(math.radians(angle))  # rows grow downwards
@@ -61,6 +67,7 @@ def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
     Units: ``radius`` in pixels; up to 0.5 it is the identity.
     Raises: ValueError for a negative or NaN ``radius``.
     """
+    number(radius, "radius", "disk(radius)")
     if not 0 <= radius < math.inf:
         raise ValueError(f"disk: expected radius >= 0, got {radius!r}.")
     if radius <= 0.5:  # inside one pixel

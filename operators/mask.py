@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pnp.noise import scattered_noise
 
+from .arguments import number, real_tensor, refusal, shape_of, whole
 from .cache import Cache
 from .dead import clear, live_bits
 from .direct import Direct
@@ -26,10 +27,8 @@ class Mask(Direct):
     """
 
     def __init__(self, mask: Tensor, *, ndim: int = 2) -> None:
-        if not isinstance(mask, Tensor):
-            raise TypeError(f"Mask: expected the mask as a torch.Tensor, got {type(mask).__name__}.")
+        mask = real_tensor(mask, "mask", "Mask(mask)")
         super().__init__(tuple(mask.shape), tuple(mask.shape), ndim=ndim)
-        mask = mask if mask.is_floating_point() else mask.to(torch.get_default_dtype())
         if not bool(torch.isfinite(mask).all()) or not bool((mask != 0).any()):
             raise ValueError("Mask: expected finite weights, not all of them zero.")
         self.register_buffer("mask", mask)
@@ -41,11 +40,13 @@ class Mask(Direct):
     @classmethod
     def random(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
         """A share ``keep`` of the pixels, drawn without replacement. Raises: ValueError unless 0 < keep <= 1."""
-        return cls(_draw(tuple(shape), keep, seed, "pixels").to(dtype or torch.get_default_dtype()))
+        shape = shape_of(shape, "Mask.random(shape, keep, seed)")
+        return cls(_draw(shape, keep, seed, "random").to(dtype or torch.get_default_dtype()))
 
     @classmethod
     def lines(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
         """A share ``keep`` of the picture's rows. Raises: ValueError unless 0 < keep <= 1."""
+        shape = _picture(shape, "lines")
         kept = _draw((shape[-2],), keep, seed, "lines")
         return cls(kept[:, None].expand(*shape).to(dtype or torch.get_default_dtype(), copy=True))
 
@@ -54,6 +55,8 @@ class Mask(Direct):
         cls, shape: Sequence[int], keep: float, seed: int = 0, *, size: int = 8, dtype: torch.dtype | None = None
     ) -> Mask:
         """A share ``keep`` of the blocks of ``size`` pixels a side. Raises: ValueError unless 0 < keep <= 1 <= size."""
+        shape = _picture(shape, "blocks")
+        whole(size, "size", "Mask.blocks(shape, keep, seed, size=8)")
         if size < 1:
             raise ValueError(f"Mask.blocks: expected size >= 1, got {size!r}.")
         height, width = shape[-2:]
@@ -118,10 +121,22 @@ class Mask(Direct):
         return torch.stack(levels, dim=-1)
 
 
+def _picture(shape: Sequence[int], what: str) -> tuple[int, ...]:
+    """A shape of two axes at least."""
+    usage = f"Mask.{what}(shape, keep, seed)"
+    shape = shape_of(shape, usage)
+    if len(shape) < 2:
+        raise ValueError(refusal(usage, "shape (..., H, W)", shape))
+    return shape
+
+
 def _draw(shape: tuple[int, ...], keep: float, seed: int, what: str) -> Tensor:
     """True for ``round(keep * n)`` of the entries, at least one."""
+    usage = f"Mask.{what}(shape, keep, seed)"
+    number(keep, "keep", usage)
+    whole(seed, "seed", usage)
     if not 0 < keep <= 1:
-        raise ValueError(f"Mask: expected a share of {what} with 0 < keep <= 1, got {keep!r}.")
+        raise ValueError(f"Mask.{what}: expected a share with 0 < keep <= 1, got {keep!r}.")
     kept = torch.zeros(shape, dtype=torch.bool).flatten()
     generator = torch.Generator().manual_seed(seed)
     kept[torch.randperm(len(kept), generator=generator)[: max(round(keep * len(kept)), 1)]] = True

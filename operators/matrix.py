@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .arguments import refusal, shape_of
 from .cache import Cache
 from .direct import Direct
 
@@ -29,9 +31,11 @@ class Matrix(Direct):
     Raises: ValueError if the shapes do not match or an entry is NaN or infinite.
     """
 
-    def __init__(self, tensor: Tensor, in_shape: tuple[int, ...]) -> None:
+    def __init__(self, tensor: Tensor, in_shape: Sequence[int]) -> None:
+        usage = "Matrix(tensor, in_shape)"
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"Matrix: expected a torch.Tensor, got {type(tensor).__name__}.")
+            raise TypeError(refusal(usage, "tensor as a torch.Tensor", tensor))
+        in_shape = shape_of(in_shape, usage, name="in_shape")
         tensor = tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.to(torch.get_default_dtype())
         if tensor.ndim != 2 or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"Matrix: expected a finite matrix, got a tensor of shape {tuple(tensor.shape)}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
+
+from .arguments import refusal, shape_of
 
 if TYPE_CHECKING:
     import pylops
@@ -27,7 +29,12 @@ class PylopsOperator(LinearOperator):
     Raises: ValueError if the shapes do not have as many entries as the operator has columns and rows.
     """
 
-    def __init__(self, op: pylops.LinearOperator, in_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> None:
+    def __init__(self, op: pylops.LinearOperator, in_shape: Sequence[int], out_shape: Sequence[int]) -> None:
+        usage = "PylopsOperator(op, in_shape, out_shape)"
+        if not all(hasattr(op, name) for name in ("matvec", "rmatvec", "dtype")):
+            raise TypeError(refusal(usage, "op as a pylops.LinearOperator", op))
+        in_shape = shape_of(in_shape, usage, name="in_shape")
+        out_shape = shape_of(out_shape, usage, name="out_shape")
         complex_values = np.issubdtype(np.dtype(op.dtype), np.complexfloating)
         super().__init__(in_shape, out_shape, complex_in=complex_values, complex_out=complex_values)
         entries = (int(np.prod(out_shape)), int(np.prod(in_shape)))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .arguments import is_number, real_tensor, refusal, shape_of, whole
 from .cache import Cache
 from .paired import paired
 from .strips import Strips, strips
@@ -38,24 +39,30 @@ class Radon(LinearOperator):
 
     def __init__(
         self,
-        shape: tuple[int, int],
+        shape: Sequence[int],
         angles: Tensor | Sequence[float] | int,
         *,
         detectors: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        usage = "Radon(shape, angles)"
+        shape = shape_of(shape, usage)
         if len(shape) != 2:
-            raise ValueError(f"Radon: expected shape (H, W), got {tuple(shape)}; slices of a volume lead.")
+            raise ValueError(f"Radon: expected shape (H, W), got {shape}; slices of a volume lead.")
+        given = tuple(angles.shape) if isinstance(angles, Tensor) else angles
         if isinstance(angles, int):
-            angles = torch.arange(angles) * (180 / max(angles, 1))
-        degrees = torch.as_tensor(angles)
-        degrees = degrees.to(dtype or (degrees.dtype if degrees.is_floating_point() else torch.get_default_dtype()))
+            angles = torch.arange(max(angles, 0)) * (180 / max(angles, 1))
+        elif not isinstance(angles, Tensor) and not (isinstance(angles, Sequence) and all(map(is_number, angles))):
+            raise TypeError(refusal(usage, "angles as their number or a vector of degrees", angles))
+        degrees = real_tensor(torch.as_tensor(angles), "angles", usage)
+        degrees = degrees.to(dtype or degrees.dtype)
         if degrees.ndim != 1 or len(degrees) == 0 or not bool(torch.isfinite(degrees).all()):
-            raise ValueError(f"Radon: expected a vector of finite angles in degrees, got {tuple(degrees.shape)}.")
+            raise ValueError(f"Radon: expected a vector of finite angles in degrees, got {given}.")
         count = math.ceil(math.hypot(*shape)) if detectors is None else detectors
+        whole(count, "detectors", "Radon(shape, angles, detectors=None)")
         if count < 1:
             raise ValueError(f"Radon: expected at least one detector, got {detectors!r}.")
-        super().__init__(tuple(shape), (len(degrees), count))
+        super().__init__(shape, (len(degrees), count))
         self.register_buffer("angles", degrees)
         self.angles: Tensor
         self._shared: Cache[Views] = Cache()

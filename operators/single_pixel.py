@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
+from .arguments import number, shape_of, whole
 from .delegate import Delegate
 from .dense_patterns import KINDS, DensePatterns
 from .hadamard import next_length, sequency
@@ -45,9 +46,15 @@ class SinglePixel(Delegate):
         ordering: str = "scrambled",
         dtype: torch.dtype | None = None,
     ) -> None:
-        shape = tuple(shape)
-        if measurements < 1 or int(measurements) != measurements:
-            raise ValueError(f"SinglePixel: expected at least one measurement, got {measurements!r}.")
+        usage = "SinglePixel(shape, measurements, patterns, seed)"
+        shape = shape_of(shape, usage)
+        number(measurements, "measurements", usage)
+        whole(seed, "seed", usage)
+        if measurements < 1 or measurements % 1:
+            raise ValueError(
+                f"SinglePixel: expected at least one measurement, got {measurements!r}; "
+                f"give their number, not a share of the {math.prod(shape)} pixels."
+            )
         if patterns not in ("hadamard", *KINDS):
             raise ValueError(f"SinglePixel: expected patterns out of hadamard, {', '.join(KINDS)}, got {patterns!r}.")
         if ordering not in ORDERINGS or patterns != "hadamard" and ordering != "scrambled":

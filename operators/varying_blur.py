@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .arguments import real_tensor, shape_of
 from .blur import Blur
 from .few_digits import FewDigits
 
@@ -27,6 +28,11 @@ class VaryingBlur(FewDigits):
     def __init__(
         self, kernels: Tensor, shape: Sequence[int], boundary: str = "circular", *, weights: Tensor | None = None
     ) -> None:
+        usage = "VaryingBlur(kernels, shape)"
+        kernels, shape = real_tensor(kernels, "kernels", usage), shape_of(shape, usage)
+        weights = None if weights is None else real_tensor(weights, "weights", f"{usage[:-1]}, weights=None)")
+        if len(shape) != 2:
+            raise ValueError(f"VaryingBlur: expected shape (H, W), got {shape}; channels and batch lead.")
         height, width = shape
         if kernels.ndim == 4 and weights is None:
             tiles = (kernels.shape[0], kernels.shape[1])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from pnp.daubechies import inner_roots, low_pass
 from pnp.linear_operator import LinearOperator
+
+from .arguments import shape_of, whole
 
 MOST_MOMENTS = 10  # beyond it the roots of the spectral factor lose digits in double precision
 LEVELS = 4
@@ -26,13 +30,17 @@ class Wavelet(LinearOperator):
 
     def __init__(
         self,
-        shape: tuple[int, ...],
+        shape: Sequence[int],
         *,
         moments: int = 4,
         levels: int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(tuple(shape), tuple(shape), ndim=len(shape))
+        usage = "Wavelet(shape, moments=4, levels=None)"
+        shape = shape_of(shape, usage)
+        if levels is not None:
+            whole(levels, "levels", usage)
+        super().__init__(shape, shape, ndim=len(shape))
         possible = min((n & -n).bit_length() - 1 for n in self.in_shape)  # how often two divides every side
         self.levels = min(possible, LEVELS) if levels is None else levels
         if not 0 <= self.levels <= possible:

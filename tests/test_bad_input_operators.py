@@ -10,7 +10,30 @@ from hypothesis import strategies as st
 from strategies import OPERATORS, operators
 
 from pnp.algebra import Stack
-from pnp.operators import Fourier, Identity, Mask
+from pnp.operators import (
+    Blur,
+    Decimate,
+    Demosaic,
+    Downsample,
+    Fourier,
+    FromCallables,
+    Gradient,
+    Identity,
+    Mask,
+    Matrix,
+    PylopsOperator,
+    Radon,
+    SinglePixel,
+    VaryingBlur,
+    Wavelet,
+)
+
+
+class Physics:
+    """The two methods of a deepinv physics."""
+
+    A = A_adjoint = staticmethod(lambda x: x)
+
 
 each_entry = pytest.mark.parametrize("name", [entry.name for entry in OPERATORS])
 
@@ -75,10 +98,15 @@ def test_complex_data_are_refused_where_the_answer_must_be_real():
 
 
 def test_operators_that_do_not_fit_together_say_so():
-    with pytest.raises(ValueError, match=r"Identity.* @ .*Identity.*: \(4, 4\) does not match \(5, 5\)"):
+    with pytest.raises(ValueError, match=r"Identity.* @ .*Identity.*: expected .*, got \(4, 4\) and \(5, 5\); build"):
         Identity((4, 4)) @ Identity((5, 5))
-    with pytest.raises(ValueError, match="the shapes differ"):
+    with pytest.raises(ValueError, match=r"expected operators between the same shapes, got \(4, 4\) -> .*; build"):
         Identity((4, 4)) + Identity((5, 5))
+    alike = r"got .*; leading dimensions are batch: build both for \(4, 4\), or both for \(1, 4, 4\)"
+    with pytest.raises(ValueError, match=alike):
+        Mask(torch.ones(1, 4, 4)) @ Identity((4, 4))
+    with pytest.raises(ValueError, match=alike):
+        Identity((4, 4)) + Identity((1, 4, 4))
     with pytest.raises(ValueError, match="different images"):
         Stack([Identity((4, 4)), Identity((5, 5))])
     with pytest.raises(TypeError, match="one is complex, the other real"):
@@ -93,6 +121,93 @@ def test_shapes_are_checked_once_at_construction():
     for shape in ((), (0, 4), (-1, 4), (2.5, 4)):
         with pytest.raises(ValueError, match="shape of positive integers"):
             Identity(shape)
+
+
+SHAPE, KERNEL = (8, 8), torch.ones(3, 3) / 9
+
+
+@pytest.mark.parametrize(
+    ("who", "make"),
+    [
+        ("Identity", lambda: Identity(8)),
+        ("Identity", lambda: Identity("ab")),
+        ("Identity", lambda: Identity(KERNEL)),
+        ("Identity", lambda: Identity((True, 8))),
+        ("Blur", lambda: Blur(SHAPE, KERNEL)),
+        ("Blur", lambda: Blur(KERNEL, 8)),
+        ("Blur", lambda: Blur(KERNEL.to(torch.complex64), SHAPE)),
+        ("Blur", lambda: Blur(KERNEL.numpy(), SHAPE)),
+        ("Blur.gaussian", lambda: Blur.gaussian(SHAPE, 1.0)),
+        ("gaussian", lambda: Blur.gaussian("1", SHAPE)),
+        ("Blur.motion", lambda: Blur.motion(SHAPE, 9, 30)),
+        ("motion", lambda: Blur.motion("9", 30, SHAPE)),
+        ("motion", lambda: Blur.motion(9, "30", SHAPE)),
+        ("Blur.disk", lambda: Blur.disk(SHAPE, 3)),
+        ("disk", lambda: Blur.disk(None, SHAPE)),
+        ("Blur.for_data", lambda: Blur.for_data(SHAPE, KERNEL)),
+        ("Blur.for_data", lambda: Blur.for_data(KERNEL, 8)),
+        ("Blur.for_data", lambda: Blur.for_data(KERNEL, (8,))),
+        ("VaryingBlur", lambda: VaryingBlur(SHAPE, KERNEL)),
+        ("VaryingBlur", lambda: VaryingBlur(KERNEL.expand(2, 2, 3, 3), 8)),
+        ("VaryingBlur", lambda: VaryingBlur(KERNEL[None], SHAPE, weights=1.0)),
+        ("Decimate", lambda: Decimate(2, SHAPE)),
+        ("Decimate", lambda: Decimate(8, 2)),
+        ("Decimate", lambda: Decimate(SHAPE, None)),
+        ("Decimate", lambda: Decimate(SHAPE, (2, "2"))),
+        ("Downsample", lambda: Downsample(2, SHAPE)),
+        ("Downsample", lambda: Downsample(SHAPE, KERNEL)),
+        ("Downsample", lambda: Downsample(SHAPE, 2, KERNEL.numpy())),
+        ("Downsample", lambda: Downsample(SHAPE, 2, None)),
+        ("Demosaic", lambda: Demosaic("RGGB", SHAPE)),
+        ("Demosaic", lambda: Demosaic(8)),
+        ("Demosaic", lambda: Demosaic(SHAPE, [1, 2])),
+        ("Mask", lambda: Mask(SHAPE)),
+        ("Mask", lambda: Mask(KERNEL.to(torch.complex64))),
+        ("Mask.random", lambda: Mask.random(0.5, SHAPE)),
+        ("Mask.random", lambda: Mask.random(SHAPE, "0.5")),
+        ("Mask.random", lambda: Mask.random(SHAPE, 0.5, None)),
+        ("Mask.lines", lambda: Mask.lines(0.5, SHAPE)),
+        ("Mask.lines", lambda: Mask.lines((8,), 0.5)),
+        ("Mask.blocks", lambda: Mask.blocks(8, 0.5)),
+        ("Mask.blocks", lambda: Mask.blocks(SHAPE, 0.5, size=SHAPE)),
+        ("Fourier", lambda: Fourier(KERNEL, SHAPE)),
+        ("Fourier", lambda: Fourier((3, 3), KERNEL.numpy())),
+        ("Fourier", lambda: Fourier((3, 3), KERNEL.to(torch.complex64))),
+        ("Fourier", lambda: Fourier((3, 3), sensitivities=KERNEL[None])),
+        ("Fourier.lines", lambda: Fourier.lines(0.25, SHAPE)),
+        ("Fourier.lines", lambda: Fourier.lines((8,), 0.25)),
+        ("Fourier.lines", lambda: Fourier.lines(SHAPE, 0.25, centre=None)),
+        ("Fourier.variable_density", lambda: Fourier.variable_density(SHAPE, SHAPE)),
+        ("Fourier.random", lambda: Fourier.random(SHAPE, 0.5, 0.5)),
+        ("Fourier.radial", lambda: Fourier.radial(9, SHAPE)),
+        ("Fourier.radial", lambda: Fourier.radial(SHAPE, 9.5)),
+        ("Radon", lambda: Radon(9, SHAPE)),
+        ("Radon", lambda: Radon(SHAPE, None)),
+        ("Radon", lambda: Radon(SHAPE, 2.5)),
+        ("Radon", lambda: Radon(SHAPE, ["0"])),
+        ("Radon", lambda: Radon(SHAPE, torch.ones(3, dtype=torch.complex64))),
+        ("Radon", lambda: Radon(SHAPE, 9, detectors="8")),
+        ("Gradient", lambda: Gradient(8)),
+        ("Gradient", lambda: Gradient(KERNEL)),
+        ("Wavelet", lambda: Wavelet(8)),
+        ("Wavelet", lambda: Wavelet(SHAPE, levels="2")),
+        ("Matrix", lambda: Matrix(SHAPE, KERNEL)),
+        ("Matrix", lambda: Matrix(KERNEL, 3)),
+        ("SinglePixel", lambda: SinglePixel(9, SHAPE)),
+        ("SinglePixel", lambda: SinglePixel(SHAPE, SHAPE)),
+        ("SinglePixel", lambda: SinglePixel(SHAPE, 9, seed=None)),
+        ("FromCallables", lambda: FromCallables(SHAPE, SHAPE, abs, abs)),
+        ("FromCallables", lambda: FromCallables(abs, SHAPE, SHAPE, SHAPE)),
+        ("FromCallables.from_deepinv", lambda: FromCallables.from_deepinv(Physics(), 8)),
+        ("PylopsOperator", lambda: PylopsOperator(SHAPE, SHAPE, abs)),
+        ("Stack", lambda: Stack(Identity(SHAPE))),
+        ("Stack", lambda: Stack([KERNEL])),
+    ],
+)
+def test_arguments_that_changed_places_are_told_from_each_other(who, make):
+    """Who, expected, got, and the call as it should be."""
+    with pytest.raises((TypeError, ValueError), match=rf"^{re.escape(who)}: expected .+, got .+; call [\w.]+\(.+\)\.$"):
+        make()
 
 
 @each_entry
