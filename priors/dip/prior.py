@@ -42,10 +42,11 @@ class DeepImagePrior(Functional):
     map of a function and no convergence theorem applies.
 
     ``network`` is a preset ("paper", "fast", "small", "tiny", "light", "tapered"), an architecture ("encoder-decoder",
-    "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto", or any ``torch.nn.Module`` that maps
-    (1, C', H', W') to (1, C, >= H, >= W). ``jitter`` is the standard deviation of noise added to z at each step,
-    ``average`` the factor of the running mean of the outputs, ``bounds`` the range of the output ("auto": that of the
-    first image; None: a linear output). ``steps`` are Adam steps of a proximal map: the first, and each later one.
+    "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto" (one of the presets, by device, size and
+    noise), or any ``torch.nn.Module`` that maps (1, C', H', W') to (1, C, >= H, >= W). ``jitter`` is the standard
+    deviation of noise added to z at each step, ``average`` the factor of the running mean of the outputs, ``bounds``
+    the range of the output ("auto": that of the first image; None: a linear output). ``steps`` are Adam steps of a
+    proximal map: the first, and each later one.
     ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
     [0, 1]) and ``weight_decay`` (AdamW's) are off: Anderson found that none helps. ``residual`` gives back, locally,
     what of ``v - f`` exceeds the noise. ``deterministic`` repeats bit for bit on a GPU too.
