@@ -19,6 +19,7 @@ from .cache import Cells, write
 from .engines import cluster, here, version_of
 from .environment import environment
 from .grid import Benchmark, Cell, Options, Outcome, Rows
+from .interrupt import remembered
 from .report import Page, markdown, render
 
 WRITE_EVERY = 2.0  # seconds between two writings of rows.csv
@@ -57,7 +58,7 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     failures: dict[Cell, str] = {}
     written = 0.0
     bar = tqdm(total=len(cells), initial=len(outcomes), desc=benchmark.name, unit="cell", disable=not progress)
-    with bar, contextlib.closing(work):
+    with remembered() as pressed, bar, contextlib.closing(work):
         for cell, outcome in work:
             if isinstance(outcome, str):
                 failures[cell] = outcome
@@ -70,6 +71,8 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
             if time.monotonic() - written > WRITE_EVERY:
                 write(folder / "rows.csv", table(cells, outcomes).to_csv(index=False))
                 written = time.monotonic()
+            if pressed.is_set():
+                raise KeyboardInterrupt
     frame = table(cells, outcomes)
     write(folder / "rows.csv", frame.to_csv(index=False))
     if importlib.util.find_spec("pyarrow"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import json
 import re
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +21,7 @@ pytest.importorskip("jinja2")
 
 from benchmarks.cache import Cells, atomic, code_version
 from benchmarks.grid import Benchmark, Cell, Options, Outcome, Rows
+from benchmarks.interrupt import remembered
 from benchmarks.pictures import find, pictures
 from benchmarks.report import Comparison, Page, Section, Table, Tile, Verdict, number, render
 from benchmarks.runner import parquet, run, select
@@ -259,3 +262,13 @@ def test_every_benchmark_file_is_in_the_catalogue() -> None:
                 names.add(path.stem if path.parent == folder else path.parent.name)
     listed = (folder / "catalogue.py").read_text(encoding="utf-8")
     assert names == set(re.findall(r"^from \.(\w+) import BENCHMARK", listed, re.MULTILINE))
+
+
+def test_ctrl_c_is_not_lost():
+    """Neither swallowed nor turned into another error."""
+    with pytest.raises(KeyboardInterrupt), remembered() as pressed:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert pressed.is_set()
+        raise ValueError("a pool that was closed while it worked")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
