@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from .delegate import Delegate
 from .kronecker import LONGEST
 from .mirrored_blur import MirroredBlur
 from .separable_blur import SeparableBlur
+from .spectral_start import cropped_noise_level
 
 USAGE = "Blur(kernel, shape, boundary)"
 
@@ -108,6 +110,19 @@ class Blur(Delegate):
             *y.shape[: -self.ndim], *self.in_shape[-self.ndim :]
         )
         return self._tikhonov(y, 1e-2 * self.norm() ** 2, v, 1e-3, None)[0]
+
+    def noise_level(self, y: Tensor) -> Tensor | None:
+        if self.boundary == "circular" or y.is_complex():
+            return self.engine.noise_level(y)
+        flat = self.engine.noise_level(y)
+        impulse = torch.zeros(self.in_shape, dtype=y.dtype, device=y.device)
+        centre: tuple[EllipsisType | int, ...] = (..., *(n // 2 for n in self.in_shape[-self.ndim :]))
+        impulse[centre] = 1
+        level = cropped_noise_level(y, self._forward(impulse), self.ndim, len(self.out_shape))
+        if level is None or flat is None:
+            return flat if level is None else level
+        flat = flat.square().reshape(*level.shape, -1).mean(dim=-1).sqrt()  # one number an item, channels alike
+        return torch.where(level.isnan(), flat, level)
 
     def _check(self, x: Tensor, shape: tuple[int, ...], method: str, what: str = "data") -> None:
         super()._check(x, shape, method, what)
