@@ -87,21 +87,21 @@ FILL, COMPLETE = Recipe(ADMM, 1.0, 2.0, first=0.08, highest=0.11), Recipe(ADMM, 
 SHORT, LONG = 10, 24  # iterations
 
 
-def missing_data(A: LinearOperator) -> bool:
-    """Whether there are fewer data than unknowns, and not because a convolution was cropped or sampled coarsely.
+def only_recipe(A: LinearOperator) -> Recipe | None:
+    """The recipe for operators that must be inverted by filling in, None for what is near a convolution.
 
-    Then neighbours must fill in what was not measured. An operator about which nothing is known counts as such.
+    An operator about which nothing is known may leave out anything.
     """
-    exact = A.solves_dual or A.solves_primal
-    sampled = A.row_gram is not None or (exact and A.observed() is not None)
-    unknown = not exact and not isinstance(A.circulant(), Tensor)
-    return A.rows < 0.9 * A.columns and (sampled or unknown)
+    if A.interpolates:
+        return FILL if A.rows < 0.9 * A.columns else None
+    samples_spectrum = A.observed() is not None and (A.solves_dual or A.solves_primal)
+    return COMPLETE if samples_spectrum or not isinstance(A.circulant(), Tensor) else None
 
 
 def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe, int]]:
     """The candidates worth a run, and how many iterations to give each."""
-    if missing_data(f.operator):
-        recipe = FILL if f.operator.interpolates else COMPLETE
+    recipe = only_recipe(f.operator)
+    if recipe is not None:
         return [(recipe, 30 if effort == "best" else 20)]
     if effort == "fast":
         return [(SAFE if g.calibrated else KEEN, SHORT)]

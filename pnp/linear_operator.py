@@ -160,8 +160,12 @@ class LinearOperator(torch.nn.Module):
         return False
 
     def start(self, y: Tensor) -> Tensor:
-        """A good first image: here the Wiener estimate at a noise-to-signal power ratio of 1 %."""
-        return self._tikhonov(y, 1e-2 * self.norm() ** 2, None, None, None)[0]
+        """A good first image: here the Wiener estimate at a noise-to-signal power ratio of 1 %.
+
+        What passes a convolution is mostly what it passes best; other operators are rated by their rows' mean power.
+        """
+        power = self.norm() ** 2 if isinstance(self.circulant(), Tensor) else self._row_power(y)
+        return self._tikhonov(y, 1e-2 * power, None, None, None)[0]
 
     def noise_level(self, y: Tensor) -> Tensor | None:
         """Standard deviation of the noise in ``y`` where the operator lets it be told from signal, per item; else None.
@@ -248,6 +252,14 @@ class LinearOperator(torch.nn.Module):
             return math.sqrt(max(self.row_gram or 0.0, self.column_gram or 0.0))
         h = self.spectrum()
         return float(h.abs().max()) if h is not None else largest_singular_value(self)
+
+    def _row_power(self, like: Tensor) -> float:
+        """The mean squared norm of the rows, to a few per cent, by one random image in the precision of ``like``."""
+        if self.row_gram is not None:
+            return self.row_gram
+        signs = torch.randint(0, 2, self.in_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        image = signs.to(like if self.complex_in else like.real)
+        return float(self.forward(image).abs().square().sum()) / self.rows
 
     def explain(self) -> str:
         """How ``tikhonov`` is solved for this operator, and what it costs."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .automatic import Plan, missing_data
+from .automatic import Plan
 from .data_terms import LeastSquares
 from .problem import Problem
 from .result import Choice, History, Result, Status, worst
@@ -78,7 +78,9 @@ def ranked(problem: Problem, plans: Sequence[Plan], run: RunPlan, seed: int, fac
     error = probe.sure(x, x_shifted)
     merged = _merge(results, risks[:, : len(results)].argmin(dim=1).tolist())
     alone = ", ".join(f"{risk:.3g}" for risk in risks.mean(dim=0).tolist())
-    reason = f"mixed by least {criterion}; alone {alone}" if len(names) > 1 else "the schedule for missing data"
+    reason = (
+        f"mixed by least {criterion}; alone {alone}" if len(names) > 1 else "the schedule for what was not measured"
+    )
     parameters = {
         "solver": Choice("; ".join(names), reason),
         "weights": Choice(weights, "of these in the mixture"),
@@ -110,8 +112,6 @@ def _weights(
         risks = torch.stack([probe.gcv(x, later) for x, later in zip(images, shifted, strict=True)], dim=1).double()
         return risks, _alone(risks)
     moments = probe.moments(images, shifted)
-    if factor is None and missing_data(problem.f.operator):
-        return moments.risks, _alone(moments.risks)
     return moments.risks, moments.mixture(RIDGE if factor is None else RIDGE_DENOISING)
 
 

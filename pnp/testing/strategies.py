@@ -63,11 +63,11 @@ def compositions(
 
 def _combine(A: LinearOperator, B: LinearOperator, choice: int, factor: float) -> LinearOperator:
     """One of the combinations that ``A`` and ``B`` allow."""
-    field_in, field_out = (A.complex_in, B.complex_in), (A.complex_out, B.complex_out)
+    fields = (A.complex_in, A.complex_out), (B.complex_in, B.complex_out)
     ways: list[Callable[[], LinearOperator]] = [lambda: factor * A, lambda: A.H, lambda: A.H @ A, lambda: A.T]
-    if A.in_shape == B.out_shape and A.complex_in == B.complex_out:
+    if A.in_shape == B.out_shape and (A.complex_in or not A.complex_out or not B.complex_out):
         ways.append(lambda: A @ B)
-    if A.in_shape == B.in_shape and field_in[0] == field_in[1] and field_out[0] == field_out[1] and A.ndim == B.ndim:
+    if A.in_shape == B.in_shape and fields[0] == fields[1] and A.ndim == B.ndim:
         ways.append(lambda: Stack([A, B]))
         if A.out_shape == B.out_shape:
             ways += [lambda: A + B, lambda: A - factor * B]

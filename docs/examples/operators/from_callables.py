@@ -7,8 +7,7 @@ several frames, so that one exposure holds samples of all of them:
 
 .. math:: A x = \sum_t c_t \odot x_t, \qquad (A^H y)_t = c_t \odot y .
 
-With a weight given, total variation is a convex prior, and ``reconstruct`` finds the minimiser itself. Run
-``pnp.testing.check_operator`` once on such an operator: a wrong adjoint makes every answer wrong, silently.
+Run ``pnp.testing.check_operator`` once on such an operator: a wrong adjoint makes every answer wrong, silently.
 """
 
 import matplotlib.pyplot as plt
@@ -30,7 +29,7 @@ codes = torch.nn.functional.one_hot(turn, frames).permute(2, 0, 1).float()
 A = FromCallables(lambda x: (codes * x).sum(dim=0), lambda y: codes * y, truth.shape, (size, size))
 testing.check_operator(A)
 y = A(truth) + 0.01 * torch.randn(A.out_shape, generator=generator)
-result = pnp.reconstruct(y, A, TV(weight=10), progress=False)
+result = pnp.reconstruct(y, A, TV(), progress=False)
 
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.6), layout="constrained")
 axes[0].imshow(pnp.to_image(y), cmap="gray")

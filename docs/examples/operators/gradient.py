@@ -8,7 +8,6 @@ Wavefront sensors and shape from shading give the slopes of a surface, not its h
 
 The solve is exact, by cosine transforms. The mean height leaves no trace in the data and is zero in the
 answer.
-With a weight given, total variation is a convex prior, and ``reconstruct`` finds the minimiser itself.
 """
 
 import matplotlib.pyplot as plt
@@ -24,7 +23,7 @@ truth = truth - truth.mean()
 A = Gradient(truth.shape[-2:])
 y = A(truth)
 y = y + 0.02 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))
-result = pnp.reconstruct(y, A, TV(weight=20), progress=False)
+result = pnp.reconstruct(y, A, TV(), progress=False)
 
 pictures = {
     "original": truth,
