@@ -59,6 +59,10 @@ class Delegate(LinearOperator):
     def row_powers(self) -> Tensor | float | None:
         return self.engine.row_powers
 
+    @property
+    def multiple(self) -> float | None:
+        return self.engine.multiple
+
     def spectrum(self) -> Tensor | None:
         return self.engine.spectrum()
 
@@ -90,6 +94,10 @@ class Delegate(LinearOperator):
     @property
     def constant_row(self) -> int | None:
         return self.engine.constant_row
+
+    @property
+    def interpolates(self) -> bool:
+        return self.engine.interpolates
 
     def start(self, y: Tensor) -> Tensor:
         return self.engine.start(y)

@@ -70,7 +70,7 @@ class Matrix(Direct):
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
         _, s, right = self._decomposition()
         rho = rho.reshape(*rho.shape[: max(rho.ndim - len(self.in_shape), 0)], 1) if isinstance(rho, Tensor) else rho
-        x = (b.flatten(-len(self.in_shape)) @ right.mH / (s.square() + rho)) @ right.conj()
+        x = (b.flatten(-len(self.in_shape)) @ right.mT / (s.square() + rho)) @ right.conj()
         return self._image(x)
 
     def circulant(self) -> float:

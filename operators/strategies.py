@@ -5,7 +5,7 @@ Only tests import this module; it needs hypothesis.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,7 +46,8 @@ class Entry(NamedTuple):
 def random(draw: Draw, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """A Gaussian tensor; hypothesis draws (and shrinks) its seed only."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    drawn = torch.randn(shape, generator=generator, dtype=torch.complex128 if dtype.is_complex else torch.float64)
+    return drawn.to(dtype)
 
 
 def some(draw: Draw, most: int) -> int:
@@ -161,6 +162,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("SinglePixel Rademacher", lambda draw, shape, dtype: pixels(draw, shape, dtype, "rademacher")),
     Entry("SinglePixel binary", lambda draw, shape, dtype: pixels(draw, shape, dtype, "binary")),
     Entry("Matrix", lambda draw, shape, dtype: Matrix(matrix(draw, shape, dtype), shape)),
+    Entry("Matrix complex", lambda draw, shape, dtype: Matrix(matrix(draw, shape, dtype.to_complex()), shape)),
     Entry("PylopsOperator", from_pylops),
     Entry("Fourier", lambda draw, shape, dtype: Fourier(shape, weights(draw, shape, dtype))),
     Entry("Fourier of real images", lambda draw, shape, dtype: Fourier(shape, weights(draw, shape, dtype), real=True)),
@@ -176,17 +178,24 @@ ENTRIES: tuple[Entry, ...] = (
 )
 
 
+COMPLEX: tuple[str, ...] = (
+    *("Matrix complex", "Fourier", "Fourier of real images"),
+    *("Fourier with coils", "Fourier of real images with coils"),
+)  # the entries of complex data
+
+
 @st.composite
 def operators(
     draw: Draw,
     *,
-    name: str | None = None,
+    name: str | Sequence[str] | None = None,
     shape: Shape | None = None,
     dtype: torch.dtype = torch.float64,
     side: int = 7,
 ) -> LinearOperator:
-    """An operator of the market (the entry ``name`` if given) on images of ``shape``, else of at most ``side``."""
-    entries = [entry for entry in ENTRIES if name in (None, entry.name)]
+    """An operator of the market (of the entry or entries ``name``) on images of ``shape``, else of at most ``side``."""
+    names = (name,) if isinstance(name, str) else name
+    entries = [entry for entry in ENTRIES if names is None or entry.name in names]
     entry = entries[draw(st.integers(0, len(entries) - 1))]
     low = entry.smallest
     height, width = shape or (draw(st.integers(low, max(low, side))), draw(st.integers(low, max(low, side))))
