@@ -29,7 +29,7 @@ def list_benchmarks() -> None:
     """Name every benchmark and the question it answers."""
     width = max(len(benchmark.name) for benchmark in BENCHMARKS)
     for benchmark in BENCHMARKS:
-        typer.echo(f"{benchmark.name:{width}}  {benchmark.question}{' (--kernel FILE)' * benchmark.needs_kernel}")
+        typer.echo(f"{benchmark.name:{width}}  {benchmark.question}")
 
 
 @app.command("gate")
@@ -72,28 +72,16 @@ def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = N
         statuses: list[int] = []
         finished: dict[str, Finished | None] = {}
         for benchmark in benchmarks:
-            needed = missing(benchmark, options)
-            if needed and len(benchmarks) == 1:
-                raise typer.BadParameter(f"{benchmark.name} needs {needed}.")
-            typer.echo(f"{benchmark.name}: left out, needs {needed}" if needed else "", nl=bool(needed), err=True)
-            if not needed:
-                status, finished[benchmark.name] = execute(benchmark, options)
-                statuses.append(status)
-                if status == INTERRUPTED:
-                    raise typer.Exit(status)
+            status, finished[benchmark.name] = execute(benchmark, options)
+            statuses.append(status)
+            if status == INTERRUPTED:
+                raise typer.Exit(status)
         if page is not None:
             typer.echo(f"report of all: {page(finished, options)}")
         raise typer.Exit(max(statuses))
 
     run.__doc__ = words
     return run
-
-
-def missing(benchmark: Benchmark, options: Options) -> str:
-    """What the command line must still give."""
-    if benchmark.needs_kernel and options.kernel is None:
-        return "--kernel FILE, a .npy array or a picture of the blur"
-    return ""
 
 
 def execute(benchmark: Benchmark, options: Options) -> tuple[int, Finished | None]:
@@ -128,4 +116,4 @@ def execute(benchmark: Benchmark, options: Options) -> tuple[int, Finished | Non
 for _benchmark in BENCHMARKS:
     app.command(_benchmark.name)(command((_benchmark,), _benchmark.question))
 app.command("papers")(command(papers.chosen(BENCHMARKS), papers.__doc__ or "", papers.together))
-app.command("all")(command(BENCHMARKS, "Every benchmark whose files are given: hours."))
+app.command("all")(command(BENCHMARKS, "Every benchmark: hours."))

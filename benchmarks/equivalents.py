@@ -33,6 +33,8 @@ def _on_processor(name: str, A: pnp.LinearOperator, picture: Array, x: torch.Ten
     if name.endswith("mask"):
         mask = np.asarray(A.observed().cpu().numpy()).astype(np.float32)  # type: ignore[union-attr]
         return {"numpy": {"forward": lambda: mask * picture, "adjoint": lambda: mask * picture}}
+    if name == "demosaicking":
+        return {"numpy": _mosaic(A, picture)}
     if name == "single pixel" and picture.shape[-1] <= LARGEST_MATRIX:
         return {"dense matmul": _dense(A, x)}
     if name == "single pixel":
@@ -74,6 +76,13 @@ def _direct_blur(A: pnp.LinearOperator, picture: Array) -> dict[str, Call]:
 
     kernel = kernel_of(A).cpu().numpy()
     return {"forward": lambda: signal.fftconvolve(picture, kernel, mode="same")}
+
+
+def _mosaic(A: pnp.LinearOperator, picture: Array) -> dict[str, Call]:
+    """Indexing by the colour of each pixel."""
+    colour = A.get_buffer("colour").cpu().numpy()
+    mosaic, filters = np.take_along_axis(picture, colour, 0), colour == np.arange(3)[:, None, None]
+    return {"forward": lambda: np.take_along_axis(picture, colour, 0), "adjoint": lambda: np.where(filters, mosaic, 0)}
 
 
 def _dense(A: pnp.LinearOperator, x: torch.Tensor) -> dict[str, Call]:

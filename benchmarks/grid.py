@@ -82,4 +82,3 @@ class Benchmark:
     cells: Callable[[Options], Iterator[Cell]]
     summary: Callable[[Rows], Page]
     timing: bool = False  # cells measure time: run one at a time
-    needs_kernel: bool = False  # --kernel FILE is required
