@@ -12,7 +12,7 @@ from torch import Tensor
 from pnp.functional import Functional
 
 from .checks import image_batch
-from .nlm import box_mean, mirrored
+from .windows import box_mean, mirrored
 
 _AROUND = 9  # side of the means that tell how bright, hence how noisy, a picture is
 _NEWTON = 12  # steps; convergence is monotone and quadratic, five reach float64 for any noise level

@@ -11,7 +11,7 @@ from torch import Tensor
 from pnp.functional import Functional
 
 from .checks import image_batch
-from .nlm import mirrored
+from .windows import mirrored
 
 
 class Equivariant(Functional):

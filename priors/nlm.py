@@ -11,6 +11,7 @@ from torch import Tensor
 from pnp.functional import Functional
 
 from .checks import image_batch
+from .windows import box_mean, mirrored
 
 
 class NLM(Functional):
@@ -74,10 +75,10 @@ def _traced(v: Tensor) -> bool:
 
 
 def _shifted(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, spread: int) -> Tensor:
-    """The weighted mean over shifted copies of the whole image; ``patch`` is a side, ``window`` and ``spread`` are
-    radii.
+    """The weighted mean over shifted copies of the whole image.
 
-    A shift and its opposite share their weights, so half of the window is visited.
+    ``patch`` is a side, ``window`` and ``spread`` are radii. A shift and its opposite share their weights, so half of
+    the window is visited.
     Shapes: v (B, C, H, W), inverse (B, 1, 1, 1).
     """
     height, width = v.shape[-2:]
@@ -144,27 +145,3 @@ def _spread(weight: Tensor, spread: int) -> Tensor:
     if spread == 0:
         return weight
     return box_mean(box_mean(torch.nn.functional.pad(weight, (spread,) * 4), 2 * spread + 1, -1), 2 * spread + 1, -2)
-
-
-def mirrored(v: Tensor, margin: int) -> Tensor:
-    """``v`` continued by ``margin`` pixels of its mirror image, edge pixels repeated; any size."""
-    for axis in (-2, -1):
-        length = v.shape[axis]
-        index = torch.arange(-margin, length + margin, device=v.device) % (2 * length)
-        v = v.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
-    return v
-
-
-def box_mean(x: Tensor, side: int, axis: int) -> Tensor:
-    """Mean over ``side`` neighbours from each pixel on, where all of them exist, by sums of doubling length."""
-    length = x.shape[axis] - side + 1
-    total, power, done, size = None, x, 0, 1
-    while True:
-        if side & size:
-            part = power.narrow(axis, done, length)
-            total = part if total is None else total + part
-            done += size
-        if total is not None and done == side:
-            return total / side
-        count = power.shape[axis] - size
-        power, size = power.narrow(axis, 0, count) + power.narrow(axis, size, count), 2 * size

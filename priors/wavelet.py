@@ -10,8 +10,8 @@ from torch import Tensor
 from pnp.functional import Functional
 
 from .checks import image_batch
-from .nlm import box_mean, mirrored
 from .wavelet_filters import daubechies
+from .windows import box_mean, mirrored
 
 
 class Wavelet(Functional):
@@ -110,9 +110,9 @@ class Wavelet(Functional):
 
 
 def _least_risk(power: Tensor, noise: Tensor) -> Tensor:
-    """The threshold of least estimated error of soft thresholding, one a band: Stein's estimate, less what no threshold
-    changes, on a grid.
+    """The soft threshold of least estimated error, one a band: Stein's estimate on a grid of thresholds.
 
+    What no threshold changes is left out of the estimate.
     Shapes: power (B, C, H, W) of the coefficients, noise (B, 1, 1, 1) their noise's variance, to (B, C, 1, 1).
     """
     least, best = torch.zeros_like(power[..., :1, :1]), torch.zeros_like(power[..., :1, :1])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pnp.priors import NLM
-from pnp.priors.nlm import box_mean, mirrored
+from pnp.priors.windows import box_mean, mirrored
 
 seeds = st.integers(0, 999)
 backends = pytest.mark.parametrize("backend", ["numba", "torch"])

@@ -86,7 +86,8 @@ class Memory:
         expected |= {"seen", "level", "mixing", "calls"} if state else set()
         if set(state) != expected:
             raise ValueError(f"BM3D.load_state_dict: expected the keys {sorted(expected)}, got {sorted(state)}.")
-        self.__init__(self.rematch_every)  # type: ignore[misc]
+        self.hard = self.wiener = self.seen = self.level = self.mixing = None
+        self.calls = 0
         for name in names:
             groups = Groups(*(state[f"{name}.{field}"].clone() for field in ("numbers", "counts", "noise")))
             if not groups.valid():

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from ..threads import calm
-from .settings import Groups
+from .settings import REACH, Groups
 from .transforms import Matrix, autocorrelation, biorthogonal, cosine, kaiser, synthesis
 
 Floats = npt.NDArray[np.float32]
 Run = Callable[[Iterable[Callable[[], None]]], None]
 
 CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
-REACH = 19  # largest displacement of a candidate
 BAND = 8 * CHUNK  # reference rows whose coefficients are held at a time
 
 
@@ -81,11 +80,7 @@ class NumbaBackend:
         return self._filter(noisy, pilot, groups, variances, cosine())
 
     def _match_tasks(
-        self,
-        image: Floats,
-        limit: float,
-        numbers: npt.NDArray[np.int16],
-        counts: npt.NDArray[np.int16],
+        self, image: Floats, limit: float, numbers: npt.NDArray[np.int16], counts: npt.NDArray[np.int16]
     ) -> Iterable[Callable[[], None]]:
         matching = self.matching
         rows, columns = counts.shape
@@ -96,10 +91,7 @@ class NumbaBackend:
             stride = across + extra
             padded = np.full((3 * (rows + extra + 2), 3 * stride), matching.OUTSIDE, np.float32)
             margin = 3 * matching.MARGIN
-            first, last = (
-                max(3 * left - margin, 0),
-                min(3 * (left + stride) - margin, image.shape[1]),
-            )
+            first, last = (max(3 * left - margin, 0), min(3 * (left + stride) - margin, image.shape[1]))
             at = first - 3 * left + margin
             padded[margin : margin + image.shape[0], at : at + last - first] = image[:, first:last]
             phases = padded.reshape(rows + extra + 2, 3, stride, 3).transpose(1, 3, 0, 2)
@@ -107,25 +99,11 @@ class NumbaBackend:
             for top in range(0, rows, CHUNK):
                 bottom = min(top + CHUNK, rows)
                 yield partial(
-                    matching.match,
-                    planes,
-                    self.order,
-                    top,
-                    bottom,
-                    left,
-                    across,
-                    np.float32(limit),
-                    numbers,
-                    counts,
+                    matching.match, planes, self.order, top, bottom, left, across, np.float32(limit), numbers, counts
                 )
 
     def _filter(
-        self,
-        noisy: Tensor,
-        pilot: Tensor | None,
-        groups: Groups,
-        levels: Tensor,
-        analysis: npt.NDArray[np.float64],
+        self, noisy: Tensor, pilot: Tensor | None, groups: Groups, levels: Tensor, analysis: npt.NDArray[np.float64]
     ) -> Tensor:
         estimate = np.empty(noisy.shape, np.float32)
         window = kaiser()
@@ -164,12 +142,11 @@ class NumbaBackend:
         run: Run,
     ) -> None:
         """Filter one channel in bands: what a band adds to rows of the next is carried over."""
-        reach = REACH
         analysis, inverse, window = matrices
         height, width = noisy.shape
         down, across = height - 7, width - 7
         references = len(counts)
-        span = 3 * (min(BAND, references) - 1) + 2 * reach + 1
+        span = 3 * (min(BAND, references) - 1) + 2 * REACH + 1
         images = [noisy] if pilot is None else [noisy, pilot]
         *tables, total = [self._buffer(span * across * 64) for _ in range(len(images) + 1)]
         weights = np.zeros(span * across, np.float32)
@@ -180,12 +157,12 @@ class NumbaBackend:
         group: Callable[..., None] = self.filters.hard_threshold if pilot is None else self.filters.wiener
         for top in range(0, references, BAND):
             bottom = min(top + BAND, references)
-            origin = 3 * top - reach
+            origin = 3 * top - REACH
             if top:
                 for sums in (total.reshape(span, -1), weights.reshape(span, -1)):
                     sums[: span - 3 * BAND] = sums[3 * BAND :]
                     sums[span - 3 * BAND :] = 0
-            first, last = max(origin, 0), min(3 * (bottom - 1) + reach + 1, down)
+            first, last = max(origin, 0), min(3 * (bottom - 1) + REACH + 1, down)
             run(
                 [
                     partial(self.tables.tabulate, image, analysis, a, b, origin, table)
@@ -194,25 +171,12 @@ class NumbaBackend:
                 ]
             )
             tasks: list[Callable[[], None]] = [
-                partial(
-                    group,
-                    *tables,
-                    numbers,
-                    counts,
-                    noise,
-                    a,
-                    b,
-                    origin,
-                    across,
-                    np.float32(level),
-                    total,
-                    weights,
-                )
+                partial(group, *tables, numbers, counts, noise, a, b, origin, across, np.float32(level), total, weights)
                 for a, b in _split(top, bottom, CHUNK)
             ]
             run(tasks[0::2])
             run(tasks[1::2])
-            done = down if bottom == references else 3 * bottom - reach
+            done = down if bottom == references else 3 * bottom - REACH
             run(
                 [
                     partial(

@@ -1,4 +1,4 @@
-"""How BM3D's kernels are compiled, and the geometry they share with whoever calls them.
+"""The arrays of BM3D's compiled kernels, and the geometry they share with whoever calls them.
 
 All kernels work on float32 arrays of one channel whose sides are 8 + 3 k. A *reference* block sits at (3 i, 3 j); a
 candidate is a number in 0..1520, ``(dy + 19) * 39 + dx + 19``, its displacement inside the 39 x 39 window. A *table*
@@ -16,7 +16,3 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 Shorts = npt.NDArray[np.int16]
 Offsets = npt.NDArray[np.uint32]
-
-REACH = 19  # largest displacement: the window is 39 x 39
-WINDOW = 2 * REACH + 1
-SELF = REACH * WINDOW + REACH  # the candidate number of the reference itself

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..numba_compiled import compiled
-from .numba_common import REACH, WINDOW, Floats, Offsets, Shorts
+from .numba_common import Floats, Offsets, Shorts
+from .settings import CONFIDENCE, REACH, WINDOW
 
 
 def _variances() -> Floats:
@@ -20,7 +21,7 @@ def _variances() -> Floats:
 
 VARIANCES = _variances()
 TILE = 16  # reference columns at a time: the table rows of neighbouring groups stay near the core (a tenth faster)
-CONFIDENCE = np.float32(0.75)  # of a group's weight, see wiener
+EXPONENT = np.float32(CONFIDENCE)
 
 
 @compiled
@@ -157,13 +158,7 @@ def hard_threshold(
     for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
         i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
         for j in range(left, min(left + TILE, numbers.shape[1])):
-            level = _places(
-                numbers[i, j],
-                counts[i, j],
-                (3 * i - origin) * across + 3 * j,
-                across,
-                at,
-            )
+            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j, across, at)
             size = 1 << level
             _gather(table, at, size, rows)
             _spread_noise(sums[i, j], size, noise)
@@ -215,13 +210,7 @@ def wiener(
     for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
         i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
         for j in range(left, min(left + TILE, numbers.shape[1])):
-            level = _places(
-                numbers[i, j],
-                counts[i, j],
-                (3 * i - origin) * across + 3 * j,
-                across,
-                at,
-            )
+            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j, across, at)
             size = 1 << level
             _gather(table, at, size, rows)
             _gather(pilot, at, size, clean)
@@ -241,7 +230,7 @@ def wiener(
             gain = power / (power + variance * np.float32(size) * noise[0])
             energy += (np.float32(1) - gain * gain) * noise[0]
             rows[0] = mean
-            weight = (np.float32(size) / energy) ** CONFIDENCE / energy
+            weight = (np.float32(size) / energy) ** EXPONENT / energy
             _scatter(rows, at, size, weight, total)
             for k in range(size):
                 weights[at[k] >> 6] += weight

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..numba_compiled import compiled
-from .numba_common import REACH, SELF, WINDOW, Floats, Ints, Shorts
+from .numba_common import Floats, Ints, Shorts
+from .settings import REACH, SELF, WINDOW
 
 MARGIN = 7  # cells of padding before the image: 21 pixels >= REACH
 LANES = 7  # displacements dx, dx + 3, ... that one pass shares

@@ -21,16 +21,7 @@ def tabulate(image: Floats, analysis: Floats, top: int, bottom: int, origin: int
         to = np.uint32((y - origin) * across * 64)
         for u in range(8):
             m = analysis[u]
-            m0, m1, m2, m3, m4, m5, m6, m7 = (
-                m[0],
-                m[1],
-                m[2],
-                m[3],
-                m[4],
-                m[5],
-                m[6],
-                m[7],
-            )
+            m0, m1, m2, m3, m4, m5, m6, m7 = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7])
             out = vertical[u]
             for c in range(width):
                 out[c] = (
@@ -47,16 +38,7 @@ def tabulate(image: Floats, analysis: Floats, top: int, bottom: int, origin: int
             s = vertical[u]
             for v in range(8):
                 m = analysis[v]
-                m0, m1, m2, m3, m4, m5, m6, m7 = (
-                    m[0],
-                    m[1],
-                    m[2],
-                    m[3],
-                    m[4],
-                    m[5],
-                    m[6],
-                    m[7],
-                )
+                m0, m1, m2, m3, m4, m5, m6, m7 = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7])
                 out = planar[v]
                 for c in range(across):
                     out[c] = (
@@ -109,16 +91,7 @@ def aggregate(
             p4, p5, p6, p7 = planar[4], planar[5], planar[6], planar[7]
             for k in range(8):
                 m = synthesis[k]
-                m0, m1, m2, m3, m4, m5, m6, m7 = (
-                    m[0],
-                    m[1],
-                    m[2],
-                    m[3],
-                    m[4],
-                    m[5],
-                    m[6],
-                    m[7],
-                )
+                m0, m1, m2, m3, m4, m5, m6, m7 = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7])
                 out = lines[u, k:]
                 for c in range(across):
                     out[c] += (
@@ -144,16 +117,7 @@ def aggregate(
         for k in range(8):
             if first <= y + k < last:
                 m = synthesis[k]
-                m0, m1, m2, m3, m4, m5, m6, m7 = (
-                    m[0],
-                    m[1],
-                    m[2],
-                    m[3],
-                    m[4],
-                    m[5],
-                    m[6],
-                    m[7],
-                )
+                m0, m1, m2, m3, m4, m5, m6, m7 = (m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7])
                 out = numerator[y + k]
                 for c in range(width):
                     out[c] += (

@@ -30,7 +30,8 @@ class BM3D(Functional):
     coefficients of 8 x 8 bior1.5 blocks and Haar along the stack; stage two is an empirical Wiener filter (DCT) steered
     by the first. No function has this prox, so it comes without value and without a promise of convergence.
 
-    Profiles: ``"fast"`` stage one alone, ``"normal"`` both, ``"high"`` both on two reference grids.
+    Profiles: ``"fast"`` stage one alone, half the time of ``"normal"``, which does both and gains 0.8 dB by it (0.35
+    to 2 dB on six photographs); ``"high"`` both on two reference grids, twice the time for another 0.02 to 0.1 dB.
     Backends: ``"numba"`` compiled, CPU; ``"torch"`` on any device; ``"reference"`` the authors' ``bm3d`` package (grey
     and colour, for comparison; its licence allows non-commercial use only). ``"auto"`` is numba on the CPU where it is
     installed, else torch.

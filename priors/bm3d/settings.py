@@ -7,10 +7,16 @@ import dataclasses
 import torch
 from torch import Tensor
 
+REACH = 19  # largest displacement of a candidate: the window is 39 x 39
+WINDOW = 2 * REACH + 1
+SELF = REACH * WINDOW + REACH  # the candidate number of the reference itself
+CONFIDENCE = 0.75  # exponent of a group's weight in the Wiener filter, see numba_filters.wiener
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The parameters of BM3D; the block is 8 x 8, the step 3, the window 39 x 39 in every profile.
+
     The results on several ``grids`` of reference blocks, shifted by so many pixels down and right, are averaged.
 
     ``threshold`` is in standard deviations of a coefficient. The limits are mean squared differences per pixel up to
@@ -60,8 +66,8 @@ class Groups:
         """Whether every number leads to a block inside the picture (a table read elsewhere would not be checked)."""
         _, rows, columns, size = self.numbers.shape
         numbers = self.numbers.long()
-        y = 3 * torch.arange(rows, device=numbers.device)[:, None, None] + numbers // 39 - 19
-        x = 3 * torch.arange(columns, device=numbers.device)[:, None] + numbers % 39 - 19
+        y = 3 * torch.arange(rows, device=numbers.device)[:, None, None] + numbers // WINDOW - REACH
+        x = 3 * torch.arange(columns, device=numbers.device)[:, None] + numbers % WINDOW - REACH
         inside = (y >= 0) & (y <= 3 * (rows - 1)) & (x >= 0) & (x <= 3 * (columns - 1))
         counted = (self.counts >= 1) & (self.counts <= size)
         shapes = self.counts.shape == self.numbers.shape[:3] and self.noise.shape == (*self.counts.shape, 64)

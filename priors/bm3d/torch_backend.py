@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from . import torch_filters as filters
-from .settings import Groups
-from .torch_matching import REACH, match, sum_noise
+from .settings import REACH, Groups
+from .torch_matching import match, sum_noise
 from .transforms import Matrix, biorthogonal, cosine
 
 CACHED = 8192  # table rows filtered at a time on the CPU, so that they stay in its cache
@@ -49,9 +49,8 @@ class TorchBackend:
         """Both filters, channel by channel and in bands of reference rows whose tables fit the memory."""
         batch, channels, height, width = noisy.shape
         rows = groups.counts.shape[1]
-        row_bytes = (
-            4 * 3 * 4 * 64 * batch * (width - 7)
-        )  # three tables and what they are made of, three position rows a reference row
+        # three tables and what they are made of, of float32, three position rows to a reference row
+        row_bytes = 4 * 4 * 3 * 64 * batch * (width - 7)
         band = max(1, int(self.memory / row_bytes) - 2 * REACH // 3)
         numerator, denominator = torch.zeros_like(noisy), torch.zeros_like(noisy)
         for top in range(0, rows, band):

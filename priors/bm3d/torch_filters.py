@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .settings import Groups
-from .torch_matching import REACH, WINDOW, stack_levels
+from .settings import CONFIDENCE, REACH, WINDOW, Groups
+from .torch_matching import stack_levels
 from .transforms import BLOCK, Matrix, haar, kaiser, synthesis
 
-CONFIDENCE = 0.75  # of a group's weight, see wiener
 _TINY = 1e-20  # a bound that removes nothing, and can be divided by
 
 

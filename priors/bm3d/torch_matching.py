@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .settings import REACH, SELF, WINDOW
 from .transforms import BLOCK, Matrix, autocorrelation
 
-REACH = 19  # the window is 39 x 39
-WINDOW = 2 * REACH + 1
-SELF = REACH * WINDOW + REACH
 TILE = 6  # reference blocks along the side of a tile: their windows share 54 x 54 candidates
 SIDE = 3 * (TILE - 1) + WINDOW
 PART = 13  # candidates of which only the nearest is compared at first; a third of the window's side
