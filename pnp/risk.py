@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -38,17 +39,28 @@ class Moments:
         alone: Tensor = self.products.diagonal(dim1=1, dim2=2) + 2 * self.penalty
         return alone
 
-    def mixture(self, ridge: float) -> Tensor:
+    def mixture(self, ridge: float, *, convex: bool = False) -> Tensor:
         """Weights (B, K) of sum 1 and least risk, drawn to the best reconstruction by ``ridge`` units per square.
 
         Two estimates that err differently make a better one together, and the risk of every affine combination is known
-        from the same numbers.
+        from the same numbers. ``convex``: no weight is negative, as befits risks that are known less well; whatever
+        would get the most negative one is left out, until none does.
 
         Source: Blu & Luisier, *The SURE-LET Approach to Image Denoising*, 2007, eq. 14; the ridge is ours.
         """
+        kept = torch.ones_like(self.risks, dtype=torch.bool)
+        while True:
+            weights = self._affine(ridge, kept)
+            least = weights.min(dim=1)
+            if not convex or not bool((least.values < 0).any()):
+                return weights
+            negative = least.values < 0
+            kept[negative, least.indices[negative]] = False
+
+    def _affine(self, ridge: float, kept: Tensor) -> Tensor:
         each = torch.eye(self.risks.shape[1]).to(self.risks)
-        alone = each[self.risks.argmin(dim=1)]
-        steps = each - alone[:, None, :]  # from the best towards each, one a row
+        alone = each[torch.where(kept, self.risks, math.inf).argmin(dim=1)]
+        steps = (each - alone[:, None, :]) * kept[:, :, None]  # from the best towards each, one a row
         slope = (self.products @ alone[:, :, None])[:, :, 0] + self.penalty
         bend = steps @ (self.products + ridge * self.unit[:, None, None] * each) @ steps.transpose(1, 2)
         length = torch.linalg.pinv(bend, hermitian=True) @ (steps @ slope[:, :, None])

@@ -54,6 +54,15 @@ def test_folded_spectrum_is_that_of_the_decimated_gram():
     torch.testing.assert_close(A._folded(), torch.fft.rfft2(gram).real)
 
 
+def test_the_circulant_is_the_nearest_to_the_gram_matrix():
+    """Its spectrum is the diagonal of the Gram matrix in the basis of waves."""
+    A = Downsample((9, 8), 2, dtype=float64)
+    dense = A.to_dense()
+    waves = torch.fft.fft2(torch.eye(72, dtype=float64).reshape(72, 9, 8)).reshape(72, 72) / 72**0.5
+    power = (waves.conj() @ (dense.mT @ dense).to(waves.dtype) @ waves.mT).diagonal().real.reshape(9, 8)
+    torch.testing.assert_close(A.circulant(), power[:, :5])
+
+
 @pytest.mark.parametrize("kernel", ["bicubic", "gaussian"])
 def test_start_follows_smooth_pictures_without_a_shift(kernel):
     y, x = torch.meshgrid(*(torch.linspace(0, 3, 60, dtype=float64),) * 2, indexing="ij")

@@ -9,7 +9,20 @@ import torch
 from pictures import noise, picture
 
 from pnp import ADMM, HQS, Denoiser, Status, psnr, reconstruct
-from pnp.operators import Blur, Identity, Mask, SinglePixel
+from pnp.automatic import COMPLETE, FILL, only_recipe
+from pnp.operators import (
+    Blur,
+    Decimate,
+    Demosaic,
+    Downsample,
+    Fourier,
+    Gradient,
+    Identity,
+    Mask,
+    Matrix,
+    Radon,
+    SinglePixel,
+)
 from pnp.operators.kernels import gaussian
 from pnp.priors import BM3D, NLM, TV, Tikhonov
 
@@ -272,3 +285,26 @@ def test_a_square_camera_knows_its_noise():
     result = reconstruct(y, A, BM3D(), progress=False)
     assert float(result.parameters["sigma"].value) == pytest.approx(0.05, rel=0.2)
     assert psnr(result.x, x) > psnr(A.adjoint(y), x) + 2
+
+
+@pytest.mark.parametrize(
+    ("A", "only"),
+    [
+        (Blur.gaussian(1.0, (16, 16)), None),
+        (Blur.gaussian(1.0, (16, 16), boundary="valid"), None),
+        (Downsample((16, 16), 2), None),
+        (Mask.random((16, 16), 0.5) @ Blur.gaussian(1.0, (16, 16)), None),
+        (Radon((16, 16), 10), None),
+        (Mask.random((16, 16), 0.95), None),
+        (Mask.random((16, 16), 0.5), FILL),
+        (2 * Decimate((16, 16), 2), FILL),
+        (Demosaic((16, 16)), FILL),
+        (Fourier.lines((16, 16), 0.3, 0, real=True), COMPLETE),
+        (Fourier.lines((16, 16), 0.3, 0), COMPLETE),
+        (Matrix(torch.randn(100, 256, generator=torch.Generator().manual_seed(0)), (16, 16)), COMPLETE),
+        (Gradient((16, 16)), COMPLETE),
+    ],
+    ids=str,
+)
+def test_what_is_near_a_convolution_is_ranked_and_the_rest_has_its_schedule(A, only):
+    assert only_recipe(A) is only

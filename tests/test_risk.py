@@ -34,6 +34,21 @@ def test_a_mixture_has_no_more_risk_than_its_best_part(seed):
 
 
 @given(seed=seeds)
+def test_a_convex_mixture_is_the_least_risk_without_negative_weights(seed):
+    """Against all weights of a fine grid on the simplex."""
+    m = moments(seed, batch=1)
+    weights = m.mixture(0.0, convex=True)
+    assert weights.min() >= 0
+    assert abs(float(weights.sum()) - 1) <= 1e-9
+    steps = torch.arange(51, dtype=f64) / 50
+    grid = torch.cartesian_prod(steps, steps)
+    grid = grid[grid.sum(dim=1) <= 1]
+    grid = torch.cat([grid, 1 - grid.sum(dim=1, keepdim=True)], dim=1)
+    risks = ((grid @ m.products[0]) * grid).sum(dim=1) + 2 * grid @ m.penalty[0]
+    assert float(risk(m, weights)) <= float(risks.min()) + 1e-9
+
+
+@given(seed=seeds)
 def test_without_a_ridge_no_other_mixture_has_less_risk(seed):
     m = moments(seed)
     weights = m.mixture(0.0)
