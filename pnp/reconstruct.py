@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
+from .automatic import SAFE, SAFE_RANDOM, TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
@@ -164,7 +164,7 @@ class _Work:
         else:
             plan = Plan("DAMP", DAMP(seed=self.seed))
             return self._single(plan, "random rows: every iteration knows its noise level")
-        return self._single(SAFE.plan(self.problem.noise, self.problem.span, 24), reason)
+        return self._single(SAFE_RANDOM.plan(self.problem.noise, self.problem.span, 24), reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
         if self.max_calls is not None and plan.calls > self.max_calls:
