@@ -13,11 +13,11 @@ from .automatic import Plan
 from .data_terms import LeastSquares
 from .problem import Problem
 from .result import Choice, History, Result, Status, worst
-from .risk import PROBE_DENOISER, PROBE_SOLVER, Probe
+from .risk import PROBE, Probe
 
 # Pull of a mixture towards its best part, in units of the noise. On six pictures, four priors and three noise levels
-# denoising gains 0.11 dB over the one fixed strength (0.04 by selection) and loses 0.08 dB at worst. On camera and
-# coins undoing a blur or decimation gains 0.07 dB over the selected candidate (the best: 0.02), at worst -0.1 dB.
+# denoising gains 0.11 dB over the one fixed strength (0.04 by selection) and loses 0.08 dB at worst. On camera, coins
+# and astronaut undoing a blur or decimation gains 0.05 dB over the selected candidate and 0.02 over the best one.
 RIDGE_DENOISING, RIDGE = 0.03, 0.002
 LEAST_NOISE = 1e-4  # of the range: the smallest step of a probe
 LEAST_RISK = 1e-3  # of the noise variance: no denoiser is believed to gain more than 30 dB
@@ -39,7 +39,7 @@ def ranked(problem: Problem, plans: Sequence[Plan], run: RunPlan, seed: int, fac
     shape = problem.start.shape
     scale = max(f.operator.norm(), torch.finfo(problem.start.real.dtype).tiny)
     level = scale * torch.maximum(problem.noise, LEAST_NOISE * problem.span)
-    probe = Probe(f, level, scale * problem.span, PROBE_SOLVER if factor is None else PROBE_DENOISER, seed)
+    probe = Probe(f, level, scale * problem.span, PROBE, seed)
     moved = probe.shifted()
     moved_start = problem.start if problem.given_start else moved.start().reshape(shape)
     results: list[Result] = []
@@ -112,7 +112,7 @@ def _weights(
         risks = torch.stack([probe.gcv(x, later) for x, later in zip(images, shifted, strict=True)], dim=1).double()
         return risks, _alone(risks)
     moments = probe.moments(images, shifted)
-    if factor is None:  # what the operator dims is known less well: beyond the candidates lies up to 2 dB of loss
+    if factor is None:  # what the operator dims is known less well: beyond the candidates 2 dB were lost
         return moments.risks, moments.mixture(RIDGE, convex=True)
     return moments.risks, moments.mixture(RIDGE_DENOISING)
 

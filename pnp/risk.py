@@ -14,10 +14,10 @@ from .data_terms import LeastSquares
 # c / ||A||^2 = least + (gain * noise level / range)^2, at most the last. On camera and coins (blurs and decimation,
 # four priors, three noise levels) the best of three candidates was missed by 0.02 dB on average; unwhitened by 0.07.
 WHITENING_LEAST, WHITENING_GAIN, WHITENING_MOST = 1e-3, 40.0, 0.3
-# Step of a probe in units of the noise level, of a denoiser and of a solver. A step adds to the noise, so that 0.2
-# takes the risk of a denoiser for 10 % too high and 0.3 for 25 %; 0.02 flatters block matching by 10 %. For a solver,
-# whose inner tolerances blur small steps, 1.0 picks wrong by up to 1 dB, 0.1 and 0.3 agree.
-PROBE_DENOISER, PROBE_SOLVER = 0.1, 0.3
+# Step of a probe in units of the noise level. A step adds to the noise, so that 0.2 takes the risk of a denoiser for
+# 10 % too high and 0.3 for 25 %; 0.02 flatters block matching by 10 %. Of a solver 0.3 overrates the runs that
+# amplify noise, which costs up to 1.2 dB behind a motion blur; 0.05 serves block matching worse.
+PROBE = 0.1
 WINDOW = 16  # pixels over which an error map is averaged: fewer leave the noise of the estimate
 
 
