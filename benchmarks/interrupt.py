@@ -11,15 +11,20 @@ from types import FrameType
 
 @contextlib.contextmanager
 def remembered() -> Iterator[threading.Event]:
-    """Set once Ctrl-C was pressed, which raises KeyboardInterrupt as ever; whatever follows from it ends as one too."""
+    """Set once Ctrl-C was pressed, which is handled as before; whatever error follows from it is a KeyboardInterrupt.
+
+    Where Ctrl-C is ignored (a shell's background job) it stays so, and only the main thread may handle signals at all.
+    """
     pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
 
     def press(number: int, frame: FrameType | None) -> None:
         pressed.set()
-        signal.default_int_handler(number, frame)
+        before(number, frame)
 
-    main = threading.current_thread() is threading.main_thread()  # the only one that may have a handler
-    before = signal.signal(signal.SIGINT, press) if main else None
+    handled = callable(before) and threading.current_thread() is threading.main_thread()
+    if handled:
+        signal.signal(signal.SIGINT, press)
     try:
         yield pressed
     except Exception as error:
@@ -27,5 +32,5 @@ def remembered() -> Iterator[threading.Event]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        if main:
+        if handled:
             signal.signal(signal.SIGINT, before)

@@ -264,7 +264,15 @@ def test_every_benchmark_file_is_in_the_catalogue() -> None:
     assert names == set(re.findall(r"^from \.(\w+) import BENCHMARK", listed, re.MULTILINE))
 
 
-def test_ctrl_c_is_not_lost():
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal has it, even in a shell's background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_is_not_lost(interruptible):
     """Neither swallowed nor turned into another error."""
 
     def swallowed() -> None:
@@ -277,3 +285,10 @@ def test_ctrl_c_is_not_lost():
     with pytest.raises(KeyboardInterrupt):
         swallowed()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ignored_ctrl_c_stays_ignored(interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with remembered() as pressed:
+        signal.raise_signal(signal.SIGINT)
+    assert not pressed.is_set()
