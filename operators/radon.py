@@ -13,10 +13,10 @@ from pnp.linear_operator import LinearOperator
 from .arguments import is_number, real_tensor, refusal, shape_of, whole
 from .cache import Cache
 from .paired import paired
-from .strips import Strips, strips
+from .strips import Strips, strips, tiles
 from .views import Views, views
 
-MOST_KEPT = 1 << 26  # pixels x angles whose matrix is kept, about 1 GB in float32; beyond it they are made when needed
+MOST_KEPT = 1 << 26  # pixels x angles whose matrix is kept, 2.5 GB in float32; beyond it they are made when needed
 FLOOR = 3e-3  # of the largest eigenvalue: few views leave out frequencies that the circulant, an average, cannot tell
 AT_ONCE = 1 << 24  # pixels x angles made at a time
 
@@ -80,17 +80,17 @@ class Radon(LinearOperator):
         """The projection (0) or the backprojection (1) of flat items (n, pixels) or (n, rays)."""
         shared, count = self._views(), len(items)
         if not which:
-            images = shared.spread(items.reshape(count, *self.in_shape)).reshape(-1, self.columns)
-            seen = torch.cat([block.matrix @ images.T.contiguous() for block in self._blocks()])
+            images = shared.spread(items)
+            seen = torch.cat([block.matrix @ images for block in self._blocks()])
             return seen.reshape(len(seen), count, -1).transpose(0, 1).flatten(1).index_select(1, shared.place)
         seen = items.new_zeros(count, len(shared.angles) * self.out_shape[1] * shared.mirrors)
         seen = seen.index_add(1, shared.place, items).reshape(count, -1, shared.mirrors).transpose(0, 1).flatten(1)
-        image, first = items.new_zeros(self.columns, count * shared.mirrors), 0
+        images, first = items.new_zeros(self.columns, count * shared.mirrors), 0
         for block in self._blocks():
             last = first + block.transpose.shape[1]
-            image = image + block.transpose @ seen[first:last]
+            images.addmm_(block.transpose, seen[first:last])
             first = last
-        return shared.gather(image.T.reshape(count, shared.mirrors, *self.in_shape)).flatten(1)
+        return shared.gather(images)
 
     def norm(self) -> float:
         return self._norm.get([self.angles], super().norm)
@@ -124,12 +124,16 @@ class Radon(LinearOperator):
 
     def _make_blocks(self) -> Iterator[Strips]:
         height, width = self.in_shape
+        pixels = tiles((height, width), self.angles.device)
         for angles in torch.split(self._views().angles, max(AT_ONCE // self.columns, 1)):
-            yield strips((height, width), angles, self.out_shape[1], self.angles.dtype, self.angles.device)
+            yield strips((height, width), pixels, angles, self.out_shape[1], self.angles.dtype, self.angles.device)
 
     def _views(self) -> Views:
-        square = self.in_shape[0] == self.in_shape[1]
-        return self._shared.get([self.angles], lambda: views(self.angles, self.out_shape[1], square=square))
+        return self._shared.get([self.angles], self._share)
+
+    def _share(self) -> Views:
+        height, width = self.in_shape
+        return views(self.angles, self.out_shape[1], (height, width), tiles((height, width), self.angles.device))
 
     def _nearest_circulant(self) -> Tensor:
         """Spectrum of the circulant nearest to ``A^H A``, were that Toeplitz with its middle column; never negative."""

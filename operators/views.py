@@ -19,34 +19,36 @@ class Views:
     at ``90 - angle`` that of the image with ``x`` and ``y`` exchanged, and half a turn reverses the detectors.
 
     Shapes: ``angles`` (F,) in degrees; ``mirrors`` (1, 2 or 4) many; ``place`` (views * detectors,), where each datum
-    stands among those of shape (F, detectors, mirrors).
+    stands among those of shape (F, detectors, mirrors); ``there`` (pixels, mirrors), the pixel of the picture that
+    stands at each pixel of its mirror images, and ``back`` (mirrors, pixels), the way back.
     """
 
     angles: Tensor
     mirrors: int
     place: Tensor
+    there: Tensor
+    back: Tensor
 
     def spread(self, x: Tensor) -> Tensor:
-        """The mirror images (..., mirrors, H, W) of ``x``."""
-        images = [x]
-        if self.mirrors > 1:
-            images.append(x.flip(-1))
-        if self.mirrors > 2:
-            images += [image.flip((-2, -1)).mT for image in images]
-        return torch.stack(images, dim=-3)
+        """The mirror images (pixels, items * mirrors) of flat pictures (items, pixels)."""
+        images = x.index_select(1, self.there.flatten())
+        return images.reshape(len(x), -1, self.mirrors).transpose(0, 1).flatten(1)
 
-    def gather(self, x: Tensor) -> Tensor:
+    def gather(self, images: Tensor) -> Tensor:
         """The adjoint of ``spread``: the sum of the mirror images turned back."""
-        if self.mirrors > 2:
-            straight, exchanged = x.chunk(2, dim=-3)
-            x = straight + exchanged.flip((-2, -1)).mT
-        if self.mirrors > 1:
-            return x.select(-3, 0) + x.select(-3, 1).flip(-1)
-        return x.select(-3, 0)
+        images = images.reshape(len(images), -1, self.mirrors).transpose(0, 1).flatten(1)
+        x = images.index_select(1, self.back[0])
+        for back in self.back[1:]:
+            x += images.index_select(1, back)
+        return x
 
 
-def views(angles: Tensor, detectors: int, *, square: bool) -> Views:
-    """The fewest angles from which the mirror images of a square or oblong picture give all views."""
+def views(angles: Tensor, detectors: int, shape: tuple[int, int], pixels: Tensor) -> Views:
+    """The fewest angles from which the mirror images of a picture give all views.
+
+    ``pixels``: in which order the mirror images keep their pixels.
+    """
+    square = shape[0] == shape[1]
     precision = 180 * torch.finfo(angles.dtype).eps
     kept: list[float] = []
     places: dict[int, int] = {}
@@ -64,7 +66,23 @@ def views(angles: Tensor, detectors: int, *, square: bool) -> Views:
         kept, mirrors, which = angles.tolist(), 1, [(view, 0, False) for view in range(len(angles))]
     beams = torch.arange(detectors)
     rows = [(near * detectors + (beams.flip(0) if turned else beams)) * mirrors + m for near, m, turned in which]
-    return Views(torch.tensor(kept, dtype=torch.float64), mirrors, torch.cat(rows).to(angles.device))
+    there, back = _mirrored(shape, mirrors, pixels)
+    return Views(torch.tensor(kept, dtype=torch.float64), mirrors, torch.cat(rows).to(angles.device), there, back)
+
+
+def _mirrored(shape: tuple[int, int], mirrors: int, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """``there`` and ``back`` of `Views`."""
+    indices = torch.arange(shape[0] * shape[1], dtype=torch.int32, device=pixels.device)
+    images = [indices.reshape(shape)]
+    if mirrors > 1:
+        images.append(images[0].flip(-1))
+    if mirrors > 2:
+        images += [image.flip((-2, -1)).mT for image in images]
+    there = torch.stack([image.flatten()[pixels] for image in images], dim=1)
+    back = torch.empty_like(there)
+    for m in range(mirrors):
+        back[there[:, m].long(), m] = mirrors * indices + m
+    return there, back.T.contiguous()
 
 
 def _fold(degrees: float, square: bool) -> tuple[float, int, bool]:

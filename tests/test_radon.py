@@ -95,7 +95,8 @@ EVEN, ODD = torch.arange(0, 180, 3.0), torch.tensor([0.0, 12.0, 7.5, 31.0])
 def test_views_of_mirror_images_are_the_views_themselves(shape, detectors, angles):
     """Against the matrix of all strips."""
     A = Radon(shape, angles.double(), detectors=detectors)
-    matrix = strips(shape, angles, detectors, torch.float64, torch.device("cpu")).matrix.to_dense()
+    pixels = torch.arange(shape[0] * shape[1])
+    matrix = strips(shape, pixels, angles, detectors, torch.float64, torch.device("cpu")).matrix.to_dense()
     g = torch.Generator().manual_seed(0)
     x, y = (torch.rand(2, *size, generator=g, dtype=torch.float64) for size in (A.in_shape, A.out_shape))
     assert torch.allclose(A.forward(x).flatten(1), x.flatten(1) @ matrix.T)
