@@ -23,8 +23,6 @@ NAMES = (
     *("demosaicking", "MRI", "tomography"),
 )
 SIZES = (256, 512, 1024, 2048)
-SLOW = {"tomography": 1024}  # the largest size worth the wait
-PEAKS = 3  # measurements of the peak memory
 STEPS = ("forward", "adjoint", "data step")
 REFERENCE = "two FFTs"  # of the same picture: what n log n costs on this machine, caches included
 GROWTH = 0.1  # of the exponent beyond that of the reference: its own scatter between runs on a busy machine
@@ -69,9 +67,8 @@ class Timing(Cell):
         row: dict[str, float | str] = {"route": A.route(), "peers": ", ".join(theirs)}
         row |= {f"{step} s": value for step, value in medians(seconds).items() if step in STEPS}
         row |= {f"{step} over {REFERENCE}": 1 / ratio(seconds, step, REFERENCE) for step in STEPS}
-        for step in STEPS:  # the allocator's own holes only add: the least of a few peaks is what the call needs
-            peaks = [peak_bytes(calls[step], device=self.device) for _ in range(PEAKS)]
-            row[f"{step} memory"] = min(peaks) / image
+        for step in STEPS:
+            row[f"{step} memory"] = peak_bytes(calls[step], device=self.device) / image
         for library, table in theirs.items():
             row |= {f"{step}: {library} over ours": ratio(seconds, step, f"{step} of {library}") for step in table}
         return Outcome(row)
@@ -83,10 +80,7 @@ def cells(options: Options) -> Iterator[Cell]:
     sizes = (64, 128, 256) if options.quick else (64, *SIZES)
     for size in sizes:
         for name in NAMES:
-            if size <= SLOW.get(name, max(sizes)):
-                yield Timing(
-                    name, size, peers, 3 if options.quick else 7, 10.0 if options.quick else 60.0, options.device
-                )
+            yield Timing(name, size, peers, 3 if options.quick else 7, 10.0 if options.quick else 60.0, options.device)
 
 
 def summary(rows: Rows) -> Page:

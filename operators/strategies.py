@@ -179,7 +179,7 @@ ENTRIES: tuple[Entry, ...] = (
 
 
 COMPLEX: tuple[str, ...] = (
-    *("Matrix complex", "Fourier", "Fourier of real images"),
+    *("Matrix complex", "Fourier", "Fourier of real images", "Fourier of a volume"),
     *("Fourier with coils", "Fourier of real images with coils"),
 )  # the entries of complex data
 

@@ -243,6 +243,10 @@ def test_a_rank_deficient_operator_solved_by_conjugate_gradients_passes(rows, dt
     assert check_operator(A).ok
 
 
+def test_an_operator_on_vectors_passes():
+    assert check_operator(FromCallables(lambda x: 2 * x, lambda y: 2 * y, (6,), (6,), dtype=torch.float64)).ok
+
+
 def test_what_is_no_operator_is_refused():
     with pytest.raises(TypeError, match="LinearOperator"):
         check_operator(lambda x: x)

@@ -95,6 +95,8 @@ def facts_are_true(p: Probe) -> Finding:
 
 def _folded(A: LinearOperator, y: Tensor) -> tuple[Tensor, Tensor] | None:
     """How far ``A C A^H y`` is from what ``fold`` states, and itself, for a smoothing ``C``; None if unstated."""
+    if len(A.in_shape) < A.ndim:  # vectors have no grid to convolve on
+        return None
     axes, grid = tuple(range(-A.ndim, 0)), A.in_shape[-A.ndim :]
     impulse = torch.zeros(grid, dtype=y.dtype, device=y.device)
     impulse.view(-1)[0] = 1
