@@ -14,20 +14,34 @@ from .functional import Functional
 from .hqs import HQS
 from .linear_operator import LinearOperator
 from .solver import Solver, Splitting
+from .turning import Turning
 
 FIRST_LEVEL = 0.25  # of the image range: where annealing starts, unless a recipe says otherwise
 LAST_LEVEL = 0.002  # of the image range: where it ends at the earliest, times the plan's margin
 HIGHEST_LAST_LEVEL = 0.19
+ANCHOR = 0.136  # where ADMM ends with a prior of one strength: 0.043 of the range at noise of 0.01 of it
 TOLERANCE = 0.1  # of the noise level: priors that are no proximal map settle no closer
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """One way to reconstruct: a solver, and the factor on the data term's noise level."""
+    """One way to reconstruct: a solver, and the factor on the data term's noise level.
+
+    ``turns`` frees a prior that prefers a direction of it; ``anchor`` is the internal noise level, (B, 1, 1, 1), that an
+    open strength of the prior is fixed at.
+    """
 
     name: str
     solver: Solver
     strength: float = 1.0
+    turns: bool = False
+    anchor: Tensor | None = None
+
+    def prior(self, g: Functional) -> Functional:
+        """The prior as this plan uses it."""
+        if self.anchor is not None:
+            g = g.anchored(self.anchor)
+        return Turning(g) if self.turns and g.directional else g
 
     @property
     def calls(self) -> int:
@@ -56,7 +70,22 @@ class Recipe:
             f"in {iterations} iterations"
         )
         schedule = annealing(noise, span, self.margin, iterations, self.first, self.highest)
-        return Plan(name, self.solver(s=schedule, tol=TOLERANCE), math.sqrt(self.weight))
+        return Plan(name, self.solver(s=schedule, tol=TOLERANCE), math.sqrt(self.weight), turns=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchored:
+    """A plan for priors of open strength: one objective, whose data term's weight is divided by ``weight``."""
+
+    weight: float
+
+    def plan(self, noise: Tensor, span: Tensor, iterations: int) -> Plan:
+        """The plan for images of given noise level and range, (B, 1, 1, 1) in image units."""
+        level = span * ANCHOR * (noise / span).clamp_min(1e-4) ** 0.25
+        schedule = geometric(FIRST_LEVEL * span, level, iterations)
+        name = f"ADMM with lambda {self.weight:g}, prior of one strength in {iterations} iterations"
+        solver = ADMM(s=schedule, tol=TOLERANCE)
+        return Plan(name, solver, math.sqrt(self.weight), turns=True, anchor=level)
 
 
 def annealing(
@@ -69,8 +98,13 @@ def annealing(
 ) -> Tensor:
     """Internal noise levels falling geometrically; shape (K, B, 1, 1, 1)."""
     last = torch.maximum(margin * noise, margin * LAST_LEVEL * span)
-    last = torch.minimum(last, highest * span).double()
-    first = torch.maximum(first_level * span.double(), last)
+    return geometric(first_level * span, torch.minimum(last, highest * span), iterations)
+
+
+def geometric(first: Tensor, last: Tensor, iterations: int) -> Tensor:
+    """Levels that fall from ``first``, or from ``last`` if that is higher, to ``last``; shape (K, B, 1, 1, 1)."""
+    last = last.double()
+    first = torch.maximum(first.double(), last)
     steps = torch.linspace(0, 1, max(iterations, 2), dtype=torch.float64)[:iterations].to(last.device)
     return first * (last / first) ** steps.reshape(-1, *(1,) * last.ndim)
 
@@ -86,6 +120,7 @@ SAFE, KEEN, QUADRATIC = Recipe(ADMM, 1.0, 4.0), Recipe(ADMM, 0.3, 1.0), Recipe(H
 # Many random rows and total variation: SAFE smooths too much, by 0.2 dB at a quarter of the rows and much noise.
 SAFE_RANDOM = Recipe(ADMM, 0.5, 4.0, highest=0.11)
 FILL, COMPLETE = Recipe(ADMM, 1.0, 2.0, first=0.08, highest=0.11), Recipe(ADMM, 1.0, 4.0, first=0.5, highest=0.11)
+LESS, ANCHORED, MORE = Anchored(0.5), Anchored(1.0), Anchored(2.0)
 SHORT, LONG = 10, 24  # iterations
 
 
@@ -100,17 +135,16 @@ def only_recipe(A: LinearOperator) -> Recipe | None:
     return COMPLETE if samples_spectrum or not isinstance(A.circulant(), Tensor) else None
 
 
-def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe, int]]:
+def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe | Anchored, int]]:
     """The candidates worth a run, and how many iterations to give each."""
     recipe = only_recipe(f.operator)
     if recipe is not None:
         return [(recipe, 30 if effort == "best" else 20)]
-    if effort == "fast":
-        return [(SAFE if g.calibrated else KEEN, SHORT)]
-    usual = [(recipe, SHORT) for recipe in (KEEN, SAFE, QUADRATIC)]
-    if effort == "auto":
-        return usual
-    return [*usual, (QUADRATIC, LONG)]
+    if g.calibrated:
+        candidates = [(SAFE, SHORT), (KEEN, SHORT), (QUADRATIC, SHORT), (QUADRATIC, LONG)]
+    else:
+        candidates = [(ANCHORED, SHORT), (LESS, SHORT), (MORE, SHORT), (ANCHORED, LONG)]
+    return candidates[: {"fast": 1, "auto": 3, "best": 4}[effort]]
 
 
 def span_of(image: Tensor) -> Tensor:

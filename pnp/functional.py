@@ -32,6 +32,7 @@ class Functional:
     has_value: bool = False  # __call__ returns g(x)
     complex_images: bool = False  # prox takes complex images as they are; else they come as two channels
     calibrated: bool = True  # prox(v, tau) is the prior's best for noise of level sqrt(tau), without refinement
+    directional: bool = False  # prox of a mirrored image is not the mirrored prox: automatic runs turn the image
     cost: str = "cheap"  # "expensive" for a network fit: the front door then spends no candidate runs on it
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
@@ -58,6 +59,14 @@ class Functional:
         """The ``fresh`` copy for the images ``keep`` (indices) of a batch, once the others have finished.
 
         A prior that remembers something per image keeps the rows ``keep`` of its memory.
+        """
+        return self
+
+    def anchored(self, level: Tensor) -> Functional:
+        """The prior with one strength for every ``tau``, for solvers whose internal noise level ends at ``level``.
+
+        The prior itself, unless it reads its strength off the image (it is not ``calibrated``).
+        Shapes: ``level`` one an image, (B, 1, 1, 1). Units: those of the image.
         """
         return self
 

@@ -144,12 +144,16 @@ class Bounded(Functional):
             raise ValueError(f"reconstruct: expected bounds (low, high) with low < high, got {bounds!r}.")
         self.prior, self.bounds = prior, (low, high)
         self.deterministic, self.cost, self.calibrated = prior.deterministic, prior.cost, prior.calibrated
+        self.directional = prior.directional
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         return self.prior.prox(v, tau).clamp(*self.bounds)
 
     def fresh(self) -> Functional:
         return Bounded(self.prior.fresh(), self.bounds)
+
+    def anchored(self, level: Tensor) -> Functional:
+        return Bounded(self.prior.anchored(level), self.bounds)
 
     def take(self, keep: Tensor) -> Functional:
         return Bounded(self.prior.take(keep), self.bounds)

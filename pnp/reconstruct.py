@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import SAFE, SAFE_RANDOM, TOLERANCE, Plan, Recipe, annealing, recipes
+from .automatic import ANCHORED, SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
@@ -119,7 +119,7 @@ class _Work:
             margin = 1.0 if f.operator.multiple is not None else 2.0  # 2 is better by up to 0.6 dB for photon counts
             schedule = annealing(self.problem.noise, self.problem.span, margin, 30)
             return self._single(
-                Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE)), "annealed, for a data term that is not Gaussian"
+                Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE), turns=True), "annealed, for a data term that is not Gaussian"
             )
         if f.operator.multiple:
             return self._denoise(f, f.operator.multiple, effort)
@@ -164,7 +164,7 @@ class _Work:
         else:
             plan = Plan("DAMP", DAMP(seed=self.seed))
             return self._single(plan, "random rows: every iteration knows its noise level")
-        return self._single(SAFE_RANDOM.plan(self.problem.noise, self.problem.span, 24), reason)
+        return self._single(ANCHORED.plan(self.problem.noise, self.problem.span, 30), reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
         if self.max_calls is not None and plan.calls > self.max_calls:
@@ -186,7 +186,7 @@ class _Work:
 
     def _run(self, plan: Plan, f: Any, start: Tensor, section: str, truth: Tensor | None) -> Result:
         watch = dataclasses.replace(self.watch, section=section, truth=truth)
-        result = plan.solver.run(f, self.problem.g, start, watch)
+        result = plan.solver.run(f, plan.prior(self.problem.g), start, watch)
         if result.history is None:
             return result
         history = dataclasses.replace(result.history, misfit=result.history.misfit * plan.strength)  # of the data's own

@@ -15,6 +15,8 @@ from pnp.images import ArrayLike
 from .checks import image_batch
 from .tv_dual import Geometry, difference, minimise, norms, variation
 
+MILD = 0.3  # strength of an ``anchored`` TV at its level, in units of the level: ADMM converges fastest near it
+
 
 class TV(Functional):
     """Total variation ``g(x) = weight * sum_i |(D x)_i|``, D the forward differences of each pixel; exact prox.
@@ -69,6 +71,8 @@ class TV(Functional):
         self.isotropic, self.ndim, self.bounds = isotropic, ndim, bounds
         self.geometry = Geometry(isotropic, coupled, bounds)
         self.convex = self.has_value = self.calibrated = not isinstance(weight, str)
+        self.directional = isotropic and not self.calibrated  # a given objective is kept to
+        self._anchor: Tensor | None = None  # of an ``anchored`` copy: its weight, one an image
         self.certificate: Tensor | None = None  # both of a fresh copy: what its last call came to
         self.iterations: Tensor | None = None
         self._dual: Tensor | None = None
@@ -112,11 +116,19 @@ class TV(Functional):
         private._dual = private.certificate = private.iterations = None
         return private
 
-    def take(self, keep: Tensor) -> TV:
-        if self._dual is None:
+    def anchored(self, level: Tensor) -> TV:
+        """With the automatic weight the TV of weight ``0.3 / level``: a mild denoiser at the last level."""
+        if not isinstance(self.weight, str):
             return self
         private = copy.copy(self)
-        private._dual, private.certificate, private.iterations = self._dual[keep], None, None
+        private._anchor = MILD / level
+        return private
+
+    def take(self, keep: Tensor) -> TV:
+        private = copy.copy(self)
+        private._anchor = None if self._anchor is None else self._anchor[keep]
+        private._dual = None if self._dual is None else self._dual[keep]
+        private.certificate = private.iterations = None
         return private
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,6 +141,8 @@ class TV(Functional):
 
     def _strength(self, v: Tensor, variance: Tensor) -> Tensor:
         """Factor of TV beside ``1/2 ||x - v||^2``, one per image."""
+        if self._anchor is not None:
+            return self._anchor.to(variance) * variance
         if not isinstance(self.weight, str):
             return self.weight * variance
         return automatic_strength(v, variance.sqrt(), self.geometry)
