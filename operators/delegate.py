@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from pnp.algebra import Derived
 from pnp.linear_operator import LinearOperator
 
 
-class Delegate(LinearOperator):
+class Delegate(Derived):
     """An operator that does what its ``engine`` does: the engine's maps, solves and facts are its own."""
 
-    def __init__(self, engine: LinearOperator) -> None:
-        super().__init__(
-            engine.in_shape,
-            engine.out_shape,
-            complex_in=engine.complex_in,
-            complex_out=engine.complex_out,
-            ndim=engine.ndim,
-        )
-        self.engine = engine
+    @property
+    def engine(self) -> LinearOperator:
+        """The implementation that was chosen."""
+        return self.operator
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.engine._forward(x)

@@ -10,21 +10,24 @@ from .linear_operator import LinearOperator
 from .products import Composition, Sum
 from .stack import Stack
 
-__all__ = ["Adjoint", "Around", "Composition", "Conjugate", "Scaled", "Stack", "Sum", "Weighted"]
+__all__ = ["Adjoint", "Around", "Composition", "Conjugate", "Derived", "Scaled", "Stack", "Sum", "Weighted"]
 
 
-class Adjoint(LinearOperator):
+class Derived(LinearOperator):
+    """An operator made of another one, between the same spaces or, ``turned``, from its data to its images."""
+
+    def __init__(self, operator: LinearOperator, *, turned: bool = False) -> None:
+        images, data = (operator.in_shape, operator.complex_in), (operator.out_shape, operator.complex_out)
+        (source, complex_in), (target, complex_out) = (data, images) if turned else (images, data)
+        super().__init__(source, target, complex_in=complex_in, complex_out=complex_out, ndim=operator.ndim)
+        self.operator = operator
+
+
+class Adjoint(Derived):
     """``A^H``; its data side is the image side of ``A``, so every closed form carries over."""
 
     def __init__(self, operator: LinearOperator) -> None:
-        super().__init__(
-            operator.out_shape,
-            operator.in_shape,
-            complex_in=operator.complex_out,
-            complex_out=operator.complex_in,
-            ndim=operator.ndim,
-        )
-        self.operator = operator
+        super().__init__(operator, turned=True)
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.operator._adjoint(x)
@@ -82,18 +85,8 @@ class Adjoint(LinearOperator):
         return f"({self.operator!r}).H"
 
 
-class Around(LinearOperator):
-    """An operator made of another one between the same spaces; which data count is the inner one's to say."""
-
-    def __init__(self, operator: LinearOperator) -> None:
-        super().__init__(
-            operator.in_shape,
-            operator.out_shape,
-            complex_in=operator.complex_in,
-            complex_out=operator.complex_out,
-            ndim=operator.ndim,
-        )
-        self.operator = operator
+class Around(Derived):
+    """An operator between the same spaces as another one, whose data count where the other one's do."""
 
     def observed(self) -> Tensor | None:
         return self.operator.observed()

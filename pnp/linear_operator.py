@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .circulant import divide
-from .tikhonov import align, by_parts, dual_cg, iteration_limit, largest_singular_value, primal_cg
+from .tikhonov import iteration_limit, largest_singular_value, solve
 
 if TYPE_CHECKING:
     import pylops
@@ -46,10 +47,11 @@ class LinearOperator(torch.nn.Module):
         ndim: int = 2,
     ) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = _shape(in_shape, type(self).__name__), _shape(out_shape, type(self).__name__)
+        who = type(self).__name__
+        self.in_shape, self.out_shape = _shape(in_shape, "in_shape", who), _shape(out_shape, "out_shape", who)
         self.complex_in, self.complex_out, self.ndim = complex_in, complex_out, ndim
 
-    # ------------------------------------------------------------------ what a subclass writes
+    # What a subclass writes
     def _forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError(f"{self!r} does not implement _forward.")
 
@@ -76,7 +78,7 @@ class LinearOperator(torch.nn.Module):
         """An approximation of ``(A^H A + rho I)^-1 b``, Hermitian positive definite, for conjugate gradients."""
         return self._divide_circulant(b, rho)
 
-    # ------------------------------------------------------------------ facts, all overridable
+    # Facts, all overridable
     @property
     def row_gram(self) -> float | None:
         """``c`` if ``A A^H = c I`` (rows orthogonal and of equal norm), else None."""
@@ -198,7 +200,7 @@ class LinearOperator(torch.nn.Module):
             return f"exact: closed form on the {'data' if dual else 'image'} side"
         return f"conjugate gradients (CG) on the {'data' if dual else 'image'} side"
 
-    # ------------------------------------------------------------------ public maps
+    # Public maps
     def forward(self, x: Tensor) -> Tensor:
         """``A x``."""
         self._check(x, self.in_shape, "forward", "an image")
@@ -295,7 +297,7 @@ class LinearOperator(torch.nn.Module):
 
         return to_scipy(self)
 
-    # ------------------------------------------------------------------ algebra
+    # Algebra
     @property
     def H(self) -> LinearOperator:
         """The adjoint ``A^H`` as an operator."""
@@ -338,7 +340,7 @@ class LinearOperator(torch.nn.Module):
     def __sub__(self, other: LinearOperator) -> LinearOperator:
         return self + -other if isinstance(other, LinearOperator) else NotImplemented
 
-    # ------------------------------------------------------------------ bookkeeping
+    # Bookkeeping
     @property
     def dtype(self) -> torch.dtype:
         """dtype of the images: that of the floating-point buffers, or torch's default; complex with ``complex_in``."""
@@ -393,7 +395,7 @@ class LinearOperator(torch.nn.Module):
             raise TypeError(f"{self._name}: expected real values on this side, got {x.dtype}; pass x.real.")
         return torch.complex(f(x.real), f(x.imag))
 
-    # ------------------------------------------------------------------ the solve
+    # The solve
     def _on_the_data_side(self) -> bool:
         """The side whose Gram matrix can have full rank, unless only the other one has a closed form."""
         if self.solves_dual != self.solves_primal:
@@ -404,28 +406,7 @@ class LinearOperator(torch.nn.Module):
         self, y: Tensor, rho: float | Tensor, v: Tensor | None, tol: float | None, start: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """``tikhonov`` without checks; ``start`` and the second result carry CG's warm start between solves."""
-        if y.is_complex() and not self.complex_out or v is not None and v.is_complex() and not self.complex_in:
-            return by_parts(self, y, rho, v, tol), None  # a real operator and complex images
-        residual = self._residual(y, v)
-        rho_data, rho_image = align(self, rho, self.out_shape), align(self, rho, self.in_shape)
-        w: Tensor | None = None
-        if self._on_the_data_side():
-            if self.solves_dual:
-                step = self._adjoint(self._solve_dual(residual, rho_data))
-            else:
-                seen = self.observed()
-                if seen is not None:  # CG must not try to explain what counts nowhere, NaN least of all
-                    residual = torch.where(seen, residual, 0)
-                w = dual_cg(self, residual, rho_data, v, tol, start).x
-                step = self._adjoint(w)
-        else:
-            gradient = self._adjoint(residual)
-            if self.solves_primal:
-                step = self._solve_primal(gradient, rho_image)
-            else:
-                w = primal_cg(self, gradient, rho_image, v, tol, start).x
-                step = w
-        return (step if v is None else v + step), w
+        return solve(self, y, rho, v, tol, start)
 
     def _residual(self, y: Tensor, v: Tensor | None) -> Tensor:
         """``y - A v``, of the field of the data."""
@@ -445,11 +426,13 @@ class LinearOperator(torch.nn.Module):
         return divide(b, power + rho, self.ndim)
 
 
-def _shape(shape: tuple[int, ...], who: str) -> tuple[int, ...]:
-    result = tuple(int(n) for n in shape)
-    if not result or min(result) < 1 or any(n != m for n, m in zip(result, shape, strict=True)):
-        raise ValueError(f"{who}: expected a shape of positive integers, got {shape!r}.")
-    return result
+def _shape(shape: tuple[int, ...], name: str, who: str) -> tuple[int, ...]:
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise TypeError(f"{who}: expected {name} as a tuple of integers, got {shape!r}; write (H, W).")
+    sizes = tuple(shape)
+    if not sizes or not all(isinstance(n, Real) and n == n // 1 and n >= 1 for n in sizes):
+        raise ValueError(f"{who}: expected {name} to be a shape of positive integers, got {shape!r}; write (H, W).")
+    return tuple(int(n) for n in sizes)
 
 
 def _by(shape: tuple[int, ...]) -> str:

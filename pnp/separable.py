@@ -52,7 +52,7 @@ class Separable(DataTerm):
         self._remembers = False
         self._memory: dict[str, Tensor] = {}
 
-    # ------------------------------------------------------------------ what a subclass writes
+    # What a subclass writes
     def _terms(self, w: Tensor) -> Tensor:
         """``phi_i(w_i)``."""
         raise NotImplementedError
@@ -69,7 +69,7 @@ class Separable(DataTerm):
         """Typical second derivative of ``phi`` near ``w``, one an image: where the inner penalty starts."""
         raise NotImplementedError
 
-    # ------------------------------------------------------------------ the functional
+    # The functional
     def __call__(self, x: Tensor) -> Tensor:
         return self._seen(self._terms(self.operator.forward(x))).flatten(1).sum(dim=1)
 
@@ -130,7 +130,7 @@ class Separable(DataTerm):
     def _seen(self, values: Tensor) -> Tensor:
         return values if self.observed is None else torch.where(self.observed, values, 0)
 
-    # ------------------------------------------------------------------ memory and identity
+    # Memory and identity
     def fresh(self) -> Separable:
         term = copy.copy(self)
         term._remembers, term._memory = True, {}

@@ -1,4 +1,4 @@
-"""The two sides of the regularised least-squares solve by conjugate gradients, and the norm that scales them."""
+"""The regularised least-squares solve: which side, by which means; and the norm that scales it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,39 @@ if TYPE_CHECKING:
 
 DEFAULT_TOLERANCE = 1e-6  # of ||x||: at penalties of 1e-4 a looser data step costs whole decibels
 PATIENCE = 20_000  # iterations beyond the 2 N that rounding may ask for: a tiny system may be ill-conditioned
+
+
+def solve(
+    A: LinearOperator,
+    y: Tensor,
+    rho: float | Tensor,
+    v: Tensor | None,
+    tol: float | None,
+    start: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """``A.tikhonov`` by the closed form of one side or conjugate gradients on it; second their solution, to warm up."""
+    if y.is_complex() and not A.complex_out or v is not None and v.is_complex() and not A.complex_in:
+        return by_parts(A, y, rho, v, tol), None  # a real operator and complex images
+    residual = A._residual(y, v)
+    rho_data, rho_image = align(A, rho, A.out_shape), align(A, rho, A.in_shape)
+    w: Tensor | None = None
+    if A._on_the_data_side():
+        if A.solves_dual:
+            step = A._adjoint(A._solve_dual(residual, rho_data))
+        else:
+            seen = A.observed()
+            if seen is not None:  # CG must not try to explain what counts nowhere, NaN least of all
+                residual = torch.where(seen, residual, 0)
+            w = dual_cg(A, residual, rho_data, v, tol, start).x
+            step = A._adjoint(w)
+    else:
+        gradient = A._adjoint(residual)
+        if A.solves_primal:
+            step = A._solve_primal(gradient, rho_image)
+        else:
+            w = primal_cg(A, gradient, rho_image, v, tol, start).x
+            step = w
+    return (step if v is None else v + step), w
 
 
 def dual_cg(

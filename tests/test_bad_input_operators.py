@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import OPERATORS, operators
 
+from pnp import LinearOperator
 from pnp.algebra import Stack
 from pnp.operators import (
     Blur,
@@ -121,6 +122,16 @@ def test_shapes_are_checked_once_at_construction():
     for shape in ((), (0, 4), (-1, 4), (2.5, 4)):
         with pytest.raises(ValueError, match="shape of positive integers"):
             Identity(shape)
+
+
+@pytest.mark.parametrize(("shapes", "name"), [((16, 16), "in_shape"), (((16,), None), "out_shape")])
+def test_an_operator_of_ones_own_is_told_that_a_shape_is_a_tuple(shapes, name):
+    class Own(LinearOperator):
+        def __init__(self):
+            super().__init__(*shapes)
+
+    with pytest.raises(TypeError, match=rf"^Own: expected {name}.* as a tuple of integers, got .*; write \(H, W\)"):
+        Own()
 
 
 SHAPE, KERNEL = (8, 8), torch.ones(3, 3) / 9
