@@ -75,7 +75,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Anchored:
-    """A plan for priors of open strength: one objective, whose data term's weight is divided by ``weight``."""
+    """A plan for priors of open strength: one for the whole run, chosen by the noise level, times ``weight``."""
 
     weight: float
 
@@ -117,9 +117,9 @@ def geometric(first: Tensor, last: Tensor, iterations: int) -> Tensor:
 # pixels were measured). Other first images hold artefacts that only a high level removes: a low start loses 3 dB on
 # lines of k-space and up to 20 dB on few random projections.
 SAFE, KEEN, QUADRATIC = Recipe(ADMM, 1.0, 4.0), Recipe(ADMM, 0.3, 1.0), Recipe(HQS, 0.3, 1.0)
-# Many random rows and total variation: SAFE smooths too much, by 0.2 dB at a quarter of the rows and much noise.
-SAFE_RANDOM = Recipe(ADMM, 0.5, 4.0, highest=0.11)
 FILL, COMPLETE = Recipe(ADMM, 1.0, 2.0, first=0.08, highest=0.11), Recipe(ADMM, 1.0, 4.0, first=0.5, highest=0.11)
+# Total variation, which reads its strength off the image, is better with one: the minimiser of one objective, turned,
+# gains 0.2 dB on average over the annealed denoiser behind blurs, decimation and many random rows, up to 0.7 dB.
 LESS, ANCHORED, MORE = Anchored(0.5), Anchored(1.0), Anchored(2.0)
 SHORT, LONG = 10, 24  # iterations
 

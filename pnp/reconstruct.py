@@ -164,7 +164,8 @@ class _Work:
         else:
             plan = Plan("DAMP", DAMP(seed=self.seed))
             return self._single(plan, "random rows: every iteration knows its noise level")
-        return self._single(ANCHORED.plan(self.problem.noise, self.problem.span, 30), reason)
+        recipe = SAFE if self.problem.g.calibrated else ANCHORED
+        return self._single(recipe.plan(self.problem.noise, self.problem.span, 30), reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
         if self.max_calls is not None and plan.calls > self.max_calls:
