@@ -27,8 +27,8 @@ TOLERANCE = 0.1  # of the noise level: priors that are no proximal map settle no
 class Plan:
     """One way to reconstruct: a solver, and the factor on the data term's noise level.
 
-    ``turns`` frees a prior that prefers a direction of it; ``anchor`` is the internal noise level, (B, 1, 1, 1), that an
-    open strength of the prior is fixed at.
+    ``turns`` frees a prior that prefers a direction of it; ``anchor`` is the internal noise level, (B, 1, 1, 1), that
+    an open strength of the prior is fixed at.
     """
 
     name: str
@@ -140,6 +140,7 @@ def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe | 
     recipe = only_recipe(f.operator)
     if recipe is not None:
         return [(recipe, 30 if effort == "best" else 20)]
+    candidates: list[tuple[Recipe | Anchored, int]]
     if g.calibrated:
         candidates = [(SAFE, SHORT), (KEEN, SHORT), (QUADRATIC, SHORT), (QUADRATIC, LONG)]
     else:

@@ -119,7 +119,8 @@ class _Work:
             margin = 1.0 if f.operator.multiple is not None else 2.0  # 2 is better by up to 0.6 dB for photon counts
             schedule = annealing(self.problem.noise, self.problem.span, margin, 30)
             return self._single(
-                Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE), turns=True), "annealed, for a data term that is not Gaussian"
+                Plan("ADMM", ADMM(s=schedule, tol=TOLERANCE), turns=True),
+                "annealed, for a data term that is not Gaussian",
             )
         if f.operator.multiple:
             return self._denoise(f, f.operator.multiple, effort)

@@ -45,7 +45,7 @@ def test_each_direction_has_a_memory_and_all_of_them_are_kept():
     expected = turning.prox(batch, 0.1)
     assert torch.equal(resumed.prox(batch, 0.1), expected)
     assert torch.equal(alone.prox(batch[1:], 0.1), expected[1:])
-    assert not torch.equal(expected, begun[0])  # from the memory of the same direction, another direction than the first
+    assert not torch.equal(expected, begun[0])
 
 
 def test_a_mirrored_problem_has_the_mirrored_answer():
