@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pnp.conjugate_gradient import conjugate_gradient
 from pnp.metrics import psnr
 from pnp.operators import Blur, VaryingBlur, kernels
+from pnp.operators.bordered_blur import BOUNDARIES
 
 NUMPY_PAD = {
     "zero": "constant",
@@ -112,14 +113,20 @@ def test_gradient_flows_after_a_call_without_gradients():
     torch.testing.assert_close(x.grad, 2 * A.adjoint(A.forward(x.detach())))
 
 
-def test_one_kernel_an_item_and_one_a_channel():
+@pytest.mark.parametrize("boundary", ["circular", *BOUNDARIES])
+@pytest.mark.parametrize("separable", [False, True])
+def test_one_kernel_an_item_and_one_a_channel(boundary, separable):
     stack, x = randn(2, 3, 3, 3), randn(2, 3, 6, 7, seed=1)
-    for boundary in ("circular", "valid", "reflect"):
-        A = Blur(stack, (6, 7), boundary)
-        y = A.forward(x)
-        for b in range(2):
-            for c in range(3):
-                torch.testing.assert_close(y[b, c], Blur(stack[b, c], (6, 7), boundary).forward(x[b, c]))
+    if separable:
+        stack = stack[..., :1] * stack[..., :1, :]
+    A = Blur(stack, (6, 7), boundary)
+    y = A.forward(x)
+    z = A.tikhonov(y, 0.1, x.flip(0))
+    for b in range(2):
+        for c in range(3):
+            single = Blur(stack[b, c], (6, 7), boundary)
+            torch.testing.assert_close(y[b, c], single.forward(x[b, c]))
+            torch.testing.assert_close(z[b, c], single.tikhonov(y[b, c], 0.1, x[1 - b, c]), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="batch of 2"):
         A.forward(x[:1])
 

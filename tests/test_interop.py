@@ -1,6 +1,8 @@
 """pylops and SciPy: operators handed over in both directions."""
 
+import importlib.util
 import pickle
+import sys
 
 import numpy as np
 import pylops
@@ -8,7 +10,7 @@ import pytest
 import scipy.sparse.linalg
 import torch
 
-from pnp.operators import Blur, Fourier, Identity, Mask, Matrix, PylopsOperator, SinglePixel
+from pnp.operators import Blur, Fourier, Identity, Mask, Matrix, PylopsOperator, SinglePixel, pylops_operator
 
 float64 = torch.float64
 
@@ -72,6 +74,44 @@ def test_pylops_operators_become_ours(op):
     np.testing.assert_allclose(A.forward(x), expected)
     assert A.dtype == float64
     torch.testing.assert_close(pickle.loads(pickle.dumps(A)).forward(x), A.forward(x))
+
+
+class Looks:
+    """A pylops operator, as far as we use one, that notes where its vectors lie."""
+
+    shape, dtype = (6, 6), np.dtype("float64")
+
+    def __init__(self):
+        self.seen = []
+
+    def matvec(self, x):
+        self.seen += [x.ctypes.data]
+        result = 2 * x
+        self.seen += [result.ctypes.data]
+        return result
+
+    rmatvec = matvec
+
+
+@pytest.mark.parametrize("host", [False, True])
+def test_one_item_is_never_copied_on_the_cpu(host):
+    op, x = Looks(), randn(2, 3)
+    y = PylopsOperator(op, (2, 3), (6,), host=host).forward(x)
+    assert op.seen == [x.data_ptr(), y.data_ptr()]
+    torch.testing.assert_close(y, 2 * x.flatten())
+
+
+def test_on_a_gpu_tensors_and_cupy_arrays_share_their_memory(monkeypatch):
+    """NumPy in the place of CuPy: it speaks the same protocol."""
+    monkeypatch.setitem(sys.modules, "cupy", np)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "cupy" or None)
+    there, back = pylops_operator._sharing(torch.device("cuda"))
+    x = randn(5)
+    array = there(x)
+    assert isinstance(array, np.ndarray)
+    assert array.ctypes.data == x.data_ptr() == back(array).data_ptr()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert pylops_operator._sharing(torch.device("cuda"))[0] is pylops_operator._on_host
 
 
 def test_the_gradient_is_the_adjoint_and_the_second_one_the_forward_map():

@@ -104,14 +104,20 @@ def test_start_keeps_constants_and_known_pixels():
         torch.testing.assert_close(A.forward(A.start(y)), y)
 
 
-@pytest.mark.parametrize("pattern", ["RGGB", "BGGR", "GRBG", "GBRG", "X-Trans", ["RGB", "GBR"]])
+CELLS = {name: [name[:2], name[2:]] for name in ("RGGB", "BGGR", "GRBG", "GBRG")}
+CELLS["X-Trans"] = ["GBGGRG", "RGRBGB", "GBGGRG", "GRGGBG", "BGBRGR", "GRGGBG"]  # as Fujifilm's patents print it
+
+
+@pytest.mark.parametrize("pattern", [*CELLS, ["RGB", "GBR"]], ids=str)
 def test_demosaic_keeps_one_colour_a_pixel(pattern):
     A = Demosaic((12, 18), pattern)
-    cells = {"X-Trans": ["GBGGRG"]}.get(pattern, [pattern[:2]]) if isinstance(pattern, str) else pattern
+    cell = CELLS[pattern] if isinstance(pattern, str) else pattern
     x = torch.stack([torch.full((12, 18), float(k)) for k in range(3)])
-    first_row = A.forward(x)[0, : len(cells[0])].long().tolist()
-    assert first_row == ["RGB".index(letter) for letter in cells[0]]
-    torch.testing.assert_close(A.start(A.forward(x)), x)  # bilinear interpolation keeps constants
+    y = A.forward(x)
+    for i, row in enumerate(y[: len(cell), : len(cell[0])].long().tolist()):
+        assert "".join("RGB"[k] for k in row) == cell[i]
+    torch.testing.assert_close(y, y.roll((len(cell), len(cell[0])), (0, 1)))
+    torch.testing.assert_close(A.start(y), x)  # bilinear interpolation keeps constants
 
 
 def test_demosaic_interpolates_planes_exactly_inside():

@@ -32,6 +32,13 @@ def images(
     """Random images: noise, constants, impulses, steps and zeros, odd and one-pixel sides, dark and bright.
 
     Shapes: ``shape`` if given, else (C, H, W), or (B, C, H, W) where a batch size above 0 is drawn.
+
+    >>> from hypothesis import given
+    >>> from pnp import testing
+    >>> @given(x=testing.images(max_side=4))
+    ... def test_a_mirror_image_has_the_same_mean(x):
+    ...     assert abs(float(x.flip(-1).mean() - x.mean())) <= 1e-12 * float(x.abs().max())
+    >>> test_a_mirror_image_has_the_same_mean()
     """
     from hypothesis import strategies as st
 
@@ -50,6 +57,16 @@ def compositions(
 
     ``atoms`` is a strategy or a list of operators that act on images of one shape, so that they fit together; where two
     do not (their data differ, or one is complex), ``A^H A``-like products and stacks are formed instead.
+
+    >>> import torch
+    >>> from hypothesis import given, settings
+    >>> from pnp import operators, testing
+    >>> blur, mask = operators.Blur(torch.rand(3, 3), (4, 4)), operators.Mask.random((4, 4), 0.5)
+    >>> @given(A=testing.compositions([blur, mask, operators.Identity((4, 4))], depth=2))
+    ... @settings(max_examples=3, deadline=None)
+    ... def test_mine_obeys_the_laws_among_others(A):
+    ...     testing.check_operator(A)
+    >>> test_mine_obeys_the_laws_among_others()
     """
     from hypothesis import strategies as st
 
