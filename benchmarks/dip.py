@@ -119,6 +119,7 @@ class Denoising(Cell):
         row["loss"] = str(result.parameters["loss"].value)
         if self.nets > 1:
             row["ensemble"] = float(pnp.psnr(torch.stack(watch.images).mean(0).to(truth), truth))
+            row["alone"] = sum(float(pnp.psnr(x.to(truth), truth)) for x in watch.images) / self.nets
         row["BM3D"] = float(pnp.psnr(catalogue.BM3D().denoise(noisy, level), truth))
         images = {"truth": truth, "noisy": noisy, "x": watch.images[0].to(truth)}
         return Outcome(row, {name: pnp.to_image(x) for name, x in images.items()}, watch.curves)

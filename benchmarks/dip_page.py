@@ -9,7 +9,7 @@ from .grid import Cell, Outcome, Rows
 from .published import DECONVOLUTION, DENOISING, SINGLE_PIXEL, SOURCE
 from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict, number
 from .runner import table
-from .statistics import over_seeds
+from .statistics import half_width, over_seeds
 
 LEAD = (
     "Fits of untrained networks to one picture, everything automatic. Averaged is the running mean of the outputs, "
@@ -53,8 +53,8 @@ def _protocol(rows: Rows) -> Found:
     if frame.empty:
         return None
     frame["gap"] = frame["oracle"] - frame["automatic"]
-    names = ["noisy", "raw", "automatic", "oracle", "gap", "ensemble", "gain", "BM3D", "iterations", "CPU s"]
-    frame["gain"] = frame["ensemble"] - frame["automatic"] if "ensemble" in frame else float("nan")
+    names = ["noisy", "raw", "automatic", "oracle", "gap", "alone", "ensemble", "gain", "BM3D", "iterations", "CPU s"]
+    frame["gain"] = frame["ensemble"] - frame["alone"] if "ensemble" in frame else float("nan")
     frame = frame.reindex(columns=list(dict.fromkeys([*frame.columns, *names])))
     groups = frame.groupby(["picture", "sigma", "network"], sort=False)
     means = groups[names].mean()
@@ -75,12 +75,16 @@ def _protocol(rows: Rows) -> Found:
         gains = pairs["gain"]
         verdicts.append(
             Verdict(
-                f"Two networks averaged gain 0.4 dB or more ({network}).",
+                f"Two networks averaged gain 0.4 dB or more over their average ({network}).",
                 bool(gains.mean() >= 0.4),
-                f"Mean {number(gains.mean(), 2)} dB, least {number(gains.min(), 2)} dB over {len(gains)} pairs.",
+                f"Mean {number(gains.mean(), 2)} ± {number(half_width(list(gains)), 2)} dB, least "
+                f"{number(gains.min(), 2)} dB over {len(gains)} pairs.",
             )
         )
-    caption = "PSNR in dB, means over the runs. Raw: the network's output at the iteration whose average is returned."
+    caption = (
+        "PSNR in dB, means over the runs. Raw: the network's output at the iteration whose average is returned. Alone: "
+        "the average of the two networks' PSNR, ensemble: the PSNR of their mean."
+    )
     digits = {"iterations": 0, "CPU s": 0, "sigma": 0, "runs": 0}
     charts = [(lines(_curves(o), x="iteration", y="PSNR, dB", log="x"), c.label) for c, o in found.items() if _first(c)]
     tiles: list[Comparison | Charts] = [Charts("Trajectories", charts)] if charts else []

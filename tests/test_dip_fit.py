@@ -30,9 +30,10 @@ from pnp.priors.dip import (
     fitting_rates,
 )
 from pnp.priors.dip import graph as graphs
+from pnp.priors.dip.choices import HELD_OUT
 from pnp.priors.dip.objective import Objective, hold_out, whitening
 from pnp.priors.dip.prior import _kernels
-from pnp.priors.dip.residual import give_back, local_gain
+from pnp.priors.dip.residual import cosine_wiener, give_back, local_gain
 from pnp.result import Status
 
 SIDE = 32
@@ -100,6 +101,9 @@ def test_two_networks_beat_one():
     other = 2 * two.x - one.x  # the second network's image
     errors = [(image - x).square().mean().item() for image in (one.x, other, two.x)]
     assert errors[2] < 0.95 * (errors[0] + errors[1]) / 2
+    folds = [hold_out(IDENTITY, y, HELD_OUT / SIDE**2, 0, member)[None].bool() for member in (0, 1)]
+    for fold, blind, seeing in zip(folds, (one.x, other), (other, one.x), strict=True):  # data that only one was shown
+        assert (blind - y)[fold].square().mean() > (seeing - y)[fold].square().mean()
     deviation = two.extras["deviation"]
     assert deviation.shape == x.shape
     error = (two.x - x).abs()
@@ -406,6 +410,7 @@ def test_held_out_share(share, seed):
     assert held.shape == (1, 40, 40)
     assert held.mean().item() == pytest.approx(share, abs=0.06)
     assert torch.equal(held, hold_out(A, y, share, seed))
+    assert not (held * hold_out(A, y, share, seed, 1)).any()  # the next network of an ensemble holds out others
 
 
 def test_whitening_whitens():
@@ -445,6 +450,27 @@ def test_pure_noise_is_not_given_back(seed, sigma):
     kept = give_back(IDENTITY, y, x, torch.tensor(sigma)) - x
     assert kept.square().mean().sqrt() < 0.25 * sigma
     assert local_gain(y - x, sigma / 100).min() > 0.99
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 1000), side=st.integers(5, 24))
+def test_strong_residuals_come_back_whole(seed, side):
+    """Far above the noise, blocks and borders of every size add up to the residual itself, whatever the noise's map."""
+    residual = torch.randn((2, side, side + 3), generator=generator(seed), dtype=torch.float64)
+    sigma = 1e-6 * (1 + torch.rand((2, side, side + 3), generator=generator(seed + 1), dtype=torch.float64))
+    assert torch.allclose(cosine_wiener(residual, sigma), residual, rtol=1e-4, atol=1e-5)
+    both = torch.complex(residual, residual.flip(0))
+    assert torch.equal(cosine_wiener(both, sigma).imag, cosine_wiener(residual.flip(0), sigma))
+
+
+def test_what_has_a_frequency_is_told_from_noise_of_the_same_energy():
+    """A faint wave in the residual comes back with a third less error than by a gain blind to frequencies."""
+    wave = 0.5 * torch.sin(1.9 * torch.arange(64.0)).expand(1, 64, 64)
+    residual = noisy(wave, 1.0)
+    error, blind = (
+        (x - wave).square().mean() for x in (cosine_wiener(residual, 1.0), local_gain(residual, 1.0) * residual)
+    )
+    assert error < 0.67 * blind
 
 
 def test_give_back_through_an_operator_is_the_best_linear_estimate():

@@ -136,7 +136,7 @@ class DirectFit:
                 )
                 loop = FitLoop(
                     fit,
-                    objective,
+                    self._holding_out(objective, rule, member),
                     rule,
                     limits,
                     callback=self.callback,
@@ -222,10 +222,6 @@ class DirectFit:
             complete=complete,
         )
         rule, reason = stopping_rule(self.options, self.operator, relative, loss.value, gain is not None)
-        held = None
-        if isinstance(rule, HoldOut):
-            held = hold_out(self.operator, y, rule.fraction, self.settings.seed) * fitted
-            fitted = fitted - held
         self.choices["loss"] = loss
         self.choices["stop"] = Choice(type(rule).__name__, reason)
         if gain is not None:
@@ -237,7 +233,7 @@ class DirectFit:
             sigma,
             loss.value,
             fitted,
-            held,
+            None,
             tuple(start.shape),
             start.is_complex(),
             gain=gain,
@@ -248,6 +244,13 @@ class DirectFit:
             limits=limits,
         )
         return objective, rule
+
+    def _holding_out(self, objective: Objective, rule: Rule, member: int) -> Objective:
+        """The objective of one network, its own measurements kept out if that is the rule."""
+        if not isinstance(rule, HoldOut):
+            return objective
+        held = hold_out(self.operator, objective.y, rule.fraction, self.settings.seed, member) * objective.fitted
+        return dataclasses.replace(objective, fitted=objective.fitted - held, held=held)
 
     def _choose_network(
         self, shape: tuple[int, int, int], relative: float | None, low: float, high: float, bounded: bool

@@ -128,8 +128,10 @@ def whitening(operator: LinearOperator, sigma: float, span: float, share: float)
     return (c / (h.abs().square() + c)).sqrt() if c > 0 else None
 
 
-def hold_out(operator: LinearOperator, y: Tensor, share: float, seed: int) -> Tensor:
+def hold_out(operator: LinearOperator, y: Tensor, share: float, seed: int, member: int = 0) -> Tensor:
     """1 at a random share of the measurements, at the same places in every channel; the constant row is never held out.
+
+    Each ``member`` of an ensemble holds out others, as in cross-validation: what one never saw the next has fitted.
 
     Shapes: broadcasts against ``y`` of one item.
     """
@@ -137,7 +139,7 @@ def hold_out(operator: LinearOperator, y: Tensor, share: float, seed: int) -> Te
     if len(shape) == 3 and len(operator.in_shape) == 3 and shape[0] == operator.in_shape[0]:
         shape = (1, *shape[1:])  # one decision for all channels of a pixel
     generator = torch.Generator().manual_seed(seed)
-    held = torch.rand(shape, generator=generator) < share
+    held = (torch.rand(shape, generator=generator) - member * share) % 1 < share
     if operator.constant_row is not None and held.numel() == math.prod(operator.out_shape):
         held.view(-1)[operator.constant_row] = False
     return held.to(device=y.device, dtype=y.real.dtype)
