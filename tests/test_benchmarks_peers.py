@@ -25,6 +25,7 @@ from benchmarks.peers.benchmark import Duel
 from benchmarks.peers.methods import METHODS, Method
 from benchmarks.peers.page import page, verdicts
 from benchmarks.peers.process import WORKERS, Failed, Peer, Worker
+from benchmarks.peers.search import FURTHER, Grid, Point, search
 from benchmarks.peers.tasks import TASKS, measure, written
 from benchmarks.peers.workers.protocol import Task, hadamard
 from benchmarks.pictures import find
@@ -163,7 +164,7 @@ def test_what_a_broken_script_says_is_told(tmp_path: Path) -> None:
 
 
 def method(script: Path, **changes: object) -> Method:
-    """Ours beside a library that scales the first guess: 1 is best, -1 raises."""
+    """Ours beside a library that scales the first guess: 1 is best, below zero it raises."""
     made = Method(
         Peer("fake", str(script), ("numpy",)),
         "scaled",
@@ -171,7 +172,7 @@ def method(script: Path, **changes: object) -> Method:
         ("inpainting",),
         {"factor": 0.5},
         "nowhere",
-        lambda _: [{"factor": -1.0}, {"factor": 1.0}, {"factor": 2.0}],
+        lambda _: Grid({"factor": (1.0, 2.0), "sign": (-1, 1)}, lambda factor, sign: {"factor": sign * factor}),
         checked=True,
     )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
@@ -189,7 +190,7 @@ def test_the_best_setting_is_raced(script: Path, monkeypatch: pytest.MonkeyPatch
     ours = pnp.reconstruct(p.y, p.A, pnp.priors.TV(), progress=False).x
     row = outcome.row
     assert row["setting"] == '{"factor": 1.0}'
-    assert (row["tried"], row["failed"]) == (4, 1)
+    assert (row["tried"], row["failed"], row["inside"]) == (6, 2, True)  # the grid goes on to 0.5
     for name, x in (("default PSNR", 0.5 * start), ("tuned PSNR", start), ("PSNR", ours)):
         assert row[name] == pytest.approx(float(pnp.psnr(x, p.truth)), abs=1e-4)
     assert 0 < float(row["times faster"]) < 1  # type: ignore[arg-type]
@@ -204,7 +205,7 @@ def test_another_operator_is_a_note_and_only_failures_are_a_failure(
     )
     monkeypatch.setattr(comparison, "METHODS", (method(script),))
     assert duel().run().row == {"note": "another operator: relative difference 1.0e-03"}
-    hopeless = method(script, default={"factor": -2.0}, grid=lambda _: [], checked=False)
+    hopeless = method(script, default={"factor": -2.0}, grid=lambda _: Grid(), checked=False)
     monkeypatch.setattr(comparison, "METHODS", (hopeless,))
     with pytest.raises(Failed, match=r"every setting failed; the first with\n(.|\n)*a negative factor"):
         duel().run()
@@ -225,10 +226,40 @@ def test_absent_libraries_are_left_out_and_told(script: Path, monkeypatch: pytes
     assert "No row of scikit-image" not in made.text
 
 
+@given(best=st.tuples(st.floats(-7, 7), st.floats(-3, 3)))
+def test_a_search_goes_on_until_its_best_is_inside(best: tuple[float, float]) -> None:
+    """The axes' own ratios, 2 and 10, lead to the point of the lattice that is nearest to the peak."""
+    grid = Grid({"weight": (1.0, 2.0), "step": (1.0, 10.0), "exact": (True, False)})
+    asked: list[Point] = []
+
+    def score(point: Point) -> float:
+        asked.append(point)
+        weight, step, exact = point
+        return -abs(math.log2(weight) - best[0]) - abs(math.log10(step) - best[1]) - (not exact)
+
+    seen, inside = search(grid, score)
+    assert len(asked) == len(set(asked)) == len(seen) <= len(grid.points()) + FURTHER
+    weight, step, exact = max(seen, key=seen.__getitem__)
+    assert exact
+    if inside:
+        assert abs(math.log2(weight) - best[0]) <= 0.5 + 1e-9
+        assert abs(math.log10(step) - best[1]) <= 0.5 + 1e-9
+
+
+def test_a_search_ends_and_says_that_its_best_is_at_an_end() -> None:
+    seen, inside = search(Grid({"weight": (1.0, 2.0)}), lambda point: float(point[0]))
+    assert not inside
+    assert len(seen) == 2 + FURTHER
+    assert search(Grid({"iterations": (1, 2)}), lambda point: float(point[0])) == ({(1,): 1.0, (2,): 2.0}, True)
+    assert search(Grid(), lambda point: 0.0) == ({}, True)
+    seen, inside = search(Grid({"weight": (1.0, 2.0)}), lambda point: math.nan)
+    assert (len(seen), inside) == (2, True)
+
+
 def row_of(peer: str, method: str, prior: str, gain: float, ratio: float) -> pd.DataFrame:
     settings = {"task": "deblurring", "prior": prior, "peer": peer, "method": method, "picture": "coffee:0", "seed": 0}
     measured = {"default PSNR": 20.0, "tuned PSNR": 30.0, "PSNR": 30.0 + gain, "gain, dB": gain, "times faster": ratio}
-    more = {"s": 1.0, "s tuned": ratio, "versions": "", "setting": "{}", "tried": 1, "failed": 0}
+    more = {"s": 1.0, "s tuned": ratio, "versions": "", "setting": "{}", "inside": True, "tried": 1, "failed": 0}
     frame = pd.DataFrame([{**settings, **measured, **more}])
     frame.attrs["settings"] = list(settings)
     return frame

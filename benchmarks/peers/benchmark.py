@@ -23,6 +23,7 @@ from ..report import Page
 from .methods import METHODS, Method
 from .page import page
 from .process import WORKERS, Answer, Failed, Settings, Worker
+from .search import search
 from .tasks import measure, written
 
 PICTURES = ("coffee", "astronaut")  # the rules of `reconstruct` were chosen on other pictures
@@ -60,29 +61,32 @@ class Duel(Cell):
             return self._compare(p, method, worker)
 
     def _compare(self, p: Problem, method: Method, worker: Worker) -> Outcome:
+        grid = method.grid(self.task)
+        default = _judged(worker, method.default_name or method.name, method.default, p)
+        scores, inside = search(grid, lambda point: _judged(worker, method.name, grid.at(point), p)[0])
         tried = [
-            (method.default_name or method.name, method.default),
-            *((method.name, s) for s in method.grid(self.task)),
+            ((method.default_name or method.name, method.default), default[0]),
+            *(((method.name, grid.at(point)), score) for point, score in scores.items()),
         ]
-        judged = [_judged(worker, name, settings, p) for name, settings in tried]
-        scores = [score for score, _ in judged]
-        if all(math.isnan(score) for score in scores):
-            raise Failed(f"{self.label}: every setting failed; the first with\n{judged[0][1]}")
-        best = int(np.nanargmax(scores))
-        x, ours, theirs, answer = self._race(p, worker, *tried[best])
+        valid = [(chosen, score) for chosen, score in tried if not math.isnan(score)]
+        if not valid:
+            raise Failed(f"{self.label}: every setting failed; the first with\n{default[1]}")
+        (name, settings), tuned = max(valid, key=lambda pair: pair[1])
+        x, ours, theirs, answer = self._race(p, worker, name, settings)
         row: dict[str, Value] = {
-            "default PSNR": scores[0],
-            "tuned PSNR": scores[best],
+            "default PSNR": default[0],
+            "tuned PSNR": tuned,
             "PSNR": float(pnp.psnr(x, p.truth)),
             "s tuned": statistics.median(theirs),
             "s": statistics.median(ours),
             "times faster": statistics.median(b / a for a, b in zip(ours, theirs, strict=True)),
-            "setting": json.dumps(dict(tried[best][1])),
+            "setting": json.dumps(dict(settings)),
+            "inside": inside,
             "tried": len(tried),
-            "failed": sum(math.isnan(score) for score in scores),
+            "failed": len(tried) - len(valid),
         }
         images = {"truth": pnp.to_image(p.truth), "ours": pnp.to_image(x), "theirs": answer.x}
-        return Outcome(row, images, {"PSNR of the settings": scores})
+        return Outcome(row, images, {"PSNR of the settings": [score for _, score in tried]})
 
     def _race(
         self, p: Problem, worker: Worker, name: str, settings: Settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from itertools import product
 
 from .process import Peer, Settings
+from .search import Grid
 from .tasks import noise_of
 
 DEEPINV = Peer("deepinv", "with_deepinv.py", ("deepinv", "torch", "bm3d"))
@@ -38,47 +38,71 @@ class Method:
     tasks: tuple[str, ...]
     default: Settings
     source: str  # of the default
-    grid: Callable[[str], list[Settings]]
+    grid: Callable[[str], Grid]
     default_name: str = ""  # where the default is another of the worker's methods
     checked: bool = False  # whether the worker has the operator, and so can be asked for its data
 
 
-def _deepinv_tv(task: str) -> list[Settings]:
-    fixed: Settings = {"algorithm": "ADMM", "iterations": 60, "inner": 15}
-    thresholds = (0.2, 0.5) if task == "inpainting" else (0.05, 0.2)
-    return [{**fixed, "weight": w, "step": t / w} for w, t in product(WEIGHTS[task], thresholds)]
+def _deepinv_tv(task: str) -> Grid:
+    """``threshold`` is that of the prox, the weight times the step."""
+    return Grid(
+        {"weight": WEIGHTS[task], "threshold": (0.2, 0.5) if task == "inpainting" else (0.05, 0.2)},
+        lambda weight, threshold: {
+            **{"algorithm": "ADMM", "iterations": 60, "inner": 15},
+            **{"weight": weight, "step": threshold / weight},
+        },
+    )
 
 
-def _scico_tv(task: str) -> list[Settings]:
+def _scico_tv(task: str) -> Grid:
     """``exact`` makes the differences of a blurred picture periodic, which its Fourier solver needs."""
-    variants = ((0.01, True), (0.01, False)) if task == "deblurring" else ((0.04, False), (0.1, False))
-    return [
-        {"weight": w, "rho": w / t, "iterations": 100, "exact": exact}
-        for w, (t, exact) in product(WEIGHTS[task], variants)
-    ]
+    blurred = task == "deblurring"
+    return Grid(
+        {
+            "weight": WEIGHTS[task],
+            "threshold": (0.01, 0.03) if blurred else (0.04, 0.1),
+            "exact": (True, False) if blurred else (False,),
+        },
+        lambda weight, threshold, exact: {
+            **{"weight": weight, "rho": weight / threshold, "iterations": 100, "exact": exact}
+        },
+    )
 
 
-def _pyproximal_tv(task: str) -> list[Settings]:
+def _pyproximal_tv(task: str) -> Grid:
     steps = (1.0, 3.0) if task == "deblurring" else (10.0, 30.0)
-    return [{"weight": w, "step": step, "iterations": 120} for w, step in product(WEIGHTS[task], steps)]
+    return Grid(
+        {"weight": WEIGHTS[task], "step": steps},
+        lambda weight, step: {"weight": weight, "step": step, "iterations": 120},
+    )
 
 
-def _deepinv_bm3d(task: str) -> list[Settings]:
-    return [{"noise": n, "step": step, "start": True} for n, step in product((1.0, 2.0, 4.0), (1.0, 3.0))]
+def _deepinv_bm3d(task: str) -> Grid:
+    return Grid(
+        {"noise": (1.0, 2.0, 4.0), "step": (1.0, 3.0)},
+        lambda noise, step: {"noise": noise, "step": step, "start": True},
+    )
 
 
-def _scico_bm3d(task: str) -> list[Settings]:
-    return [
-        {"strength": s, "rho": c * (noise_of(task) / s) ** 2, "iterations": 10, "start": True}
-        for s, c in product(STRENGTHS, (1.0, 3.0))
-    ]
+def _scico_bm3d(task: str) -> Grid:
+    """``factor`` is on the weight that the noise levels of the data and of the denoiser call for."""
+    return Grid(
+        {"strength": STRENGTHS, "factor": (1.0, 3.0)},
+        lambda strength, factor: {
+            **{"strength": strength, "rho": factor * (noise_of(task) / strength) ** 2},
+            **{"iterations": 10, "start": True},
+        },
+    )
 
 
-def _pyproximal_bm3d(task: str) -> list[Settings]:
-    return [
-        {"strength": s, "step": (s / noise_of(task)) ** 2 / c, "iterations": 10, "start": True, "stages": "all"}
-        for s, c in product(STRENGTHS, (1.0, 3.0))
-    ]
+def _pyproximal_bm3d(task: str) -> Grid:
+    return Grid(
+        {"strength": STRENGTHS, "factor": (1.0, 3.0)},
+        lambda strength, factor: {
+            **{"strength": strength, "step": (strength / noise_of(task)) ** 2 / factor},
+            **{"iterations": 10, "start": True, "stages": "all"},
+        },
+    )
 
 
 METHODS = (
@@ -143,8 +167,24 @@ METHODS = (
         _pyproximal_bm3d,
         checked=True,
     ),
-    Method(BM3D, "deblur", "BM3D", ("deblurring",), {"noise": 1.0}, "the true noise level", lambda _: _noises()),
-    Method(BM3D, "denoise", "BM3D", ("denoising",), {"noise": 1.0}, "the true noise level", lambda _: _noises()),
+    Method(
+        BM3D,
+        "deblur",
+        "BM3D",
+        ("deblurring",),
+        {"noise": 1.0},
+        "the true noise level",
+        lambda _: Grid({"noise": (0.9, 1.1, 1.25)}),
+    ),
+    Method(
+        BM3D,
+        "denoise",
+        "BM3D",
+        ("denoising",),
+        {"noise": 1.0},
+        "the true noise level",
+        lambda _: Grid({"noise": (0.9, 1.1, 1.25)}),
+    ),
     Method(
         SKIMAGE,
         "Wiener",
@@ -152,9 +192,9 @@ METHODS = (
         ("deblurring",),
         {"balance": 0.1},
         "docstring of wiener",
-        lambda _: [{"balance": b} for b in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)],
+        lambda _: Grid({"balance": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)}),
     ),
-    Method(SKIMAGE, "unsupervised Wiener", "TV", ("deblurring",), {}, "constructor", lambda _: []),
+    Method(SKIMAGE, "unsupervised Wiener", "TV", ("deblurring",), {}, "constructor", lambda _: Grid()),
     Method(
         SKIMAGE,
         "Richardson-Lucy",
@@ -162,9 +202,9 @@ METHODS = (
         ("deblurring",),
         {"iterations": 50},
         "its own default",
-        lambda _: [{"iterations": n} for n in (3, 5, 10, 20)],
+        lambda _: Grid({"iterations": (3, 5, 10, 20)}),
     ),
-    Method(SKIMAGE, "biharmonic", "TV", ("inpainting",), {}, "it has no settings", lambda _: []),
+    Method(SKIMAGE, "biharmonic", "TV", ("inpainting",), {}, "it has no settings", lambda _: Grid()),
     Method(
         OPENCV,
         "inpaint",
@@ -172,7 +212,7 @@ METHODS = (
         ("inpainting",),
         {"radius": 3.0, "kind": "INPAINT_TELEA"},
         "tutorial on inpainting",
-        lambda _: [{"radius": r, "kind": f"INPAINT_{k}"} for r, k in product((1.0, 2.0, 3.0, 5.0), ("TELEA", "NS"))],
+        lambda _: Grid({"radius": (1.0, 2.0, 3.0, 5.0), "kind": ("INPAINT_TELEA", "INPAINT_NS")}),
     ),
     Method(
         SKIMAGE,
@@ -181,7 +221,7 @@ METHODS = (
         ("denoising",),
         {"weight": 0.1},
         "its own default",
-        lambda task: [{"weight": w} for w in WEIGHTS[task]],
+        lambda task: Grid({"weight": WEIGHTS[task]}),
     ),
     Method(
         SKIMAGE,
@@ -190,10 +230,10 @@ METHODS = (
         ("denoising",),
         {"h": 0.1, "patch": 7, "distance": 11, "given": False},
         "its own defaults",
-        lambda task: [
-            {"h": h * noise_of(task), "patch": patch, "distance": 6, "given": True}
-            for h, patch in product((0.4, 0.6, 0.8), (5, 7))
-        ],
+        lambda task: Grid(
+            {"h": (0.4, 0.6, 0.8), "patch": (5, 7)},
+            lambda h, patch: {"h": h * noise_of(task), "patch": patch, "distance": 6, "given": True},
+        ),
     ),
     Method(
         OPENCV,
@@ -202,10 +242,8 @@ METHODS = (
         ("denoising",),
         {"h": 3.0, "patch": 7, "window": 21},
         "its own defaults",
-        lambda task: [{"h": 255 * h * noise_of(task), "patch": 7, "window": 21} for h in (0.6, 0.8, 1.0, 1.2)],
+        lambda task: Grid(
+            {"h": (0.6, 0.8, 1.0, 1.2)}, lambda h: {"h": 255 * h * noise_of(task), "patch": 7, "window": 21}
+        ),
     ),
 )
-
-
-def _noises() -> list[Settings]:
-    return [{"noise": n} for n in (0.9, 1.1, 1.25)]
