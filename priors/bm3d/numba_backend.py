@@ -23,7 +23,9 @@ Floats = npt.NDArray[np.float32]
 Run = Callable[[Iterable[Callable[[], None]]], None]
 
 CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
-BAND = 8 * CHUNK  # reference rows whose coefficients are held at a time
+BAND = 4 * CHUNK  # reference rows whose coefficients are held at a time: few, since their tables outgrow the caches
+KEPT = 2**28  # bytes of tables kept for the next call: fresh pages cost a tenth of a thread's time, and threads more
+_spare: list[Floats] = []
 
 
 class NumbaBackend:
@@ -39,7 +41,6 @@ class NumbaBackend:
         self.matching, self.filters, self.tables = numba_matching, numba_filters, numba_tables
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads)  # starts a thread when there is work for it
-        self.buffers: list[Floats] = []
         self.order = _search_order(REACH, numba_matching.LANES)
 
     def threads_of_torch(self) -> AbstractContextManager[None]:
@@ -122,11 +123,12 @@ class NumbaBackend:
             for i, level in enumerate(levels.tolist())
             for c in range(noisy.shape[1])
         ]
-        if len(channels) >= self.threads:  # one channel a thread; otherwise the rows of a channel are shared
-            self._parallel([partial(self._filter_channel, *channel, _serial) for channel in channels])
-        else:
-            for channel in channels:
-                self._filter_channel(*channel, self._parallel)
+        alone = (
+            len(channels) - len(channels) % self.threads
+        )  # a channel a thread; the threads share the rows of the rest
+        self._parallel([partial(self._filter_channel, *channel, _serial) for channel in channels[:alone]])
+        for channel in channels[alone:]:
+            self._filter_channel(*channel, self._parallel)
         return torch.from_numpy(estimate)
 
     def _filter_channel(
@@ -148,7 +150,7 @@ class NumbaBackend:
         references = len(counts)
         span = 3 * (min(BAND, references) - 1) + 2 * REACH + 1
         images = [noisy] if pilot is None else [noisy, pilot]
-        *tables, total = [self._buffer(span * across * 64) for _ in range(len(images) + 1)]
+        *tables, total = [_buffer(span * across * 64) for _ in range(len(images) + 1)]
         weights = np.zeros(span * across, np.float32)
         total[:] = 0
         denominator = np.zeros_like(estimate)
@@ -198,15 +200,7 @@ class NumbaBackend:
             )
             start = done
         estimate /= denominator
-        self.buffers += [*tables, total]
-
-    def _buffer(self, size: int) -> Floats:
-        """An uninitialised array; kept for the next channel, since fresh pages cost a tenth of the run time."""
-        while self.buffers:
-            buffer = self.buffers.pop()  # threads share the list; pop and += are atomic
-            if len(buffer) == size:
-                return buffer
-        return np.empty(size, np.float32)
+        _give_back([*tables, total])
 
     def _parallel(self, tasks: Iterable[Callable[[], None]]) -> None:
         tasks = list(tasks)
@@ -214,6 +208,22 @@ class NumbaBackend:
             return _serial(tasks)
         for done in [self.pool.submit(task) for task in tasks]:
             done.result()
+
+
+def _buffer(size: int) -> Floats:
+    """An uninitialised array, a spare one if it has this size."""
+    while True:
+        try:
+            buffer = _spare.pop()  # threads share the list; pop and += are atomic
+        except IndexError:
+            return np.empty(size, np.float32)
+        if len(buffer) == size:
+            return buffer
+
+
+def _give_back(buffers: list[Floats]) -> None:
+    if sum(buffer.nbytes for buffer in (*_spare, *buffers)) <= KEPT:
+        _spare.extend(buffers)
 
 
 def _serial(tasks: Iterable[Callable[[], None]]) -> None:

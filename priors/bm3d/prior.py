@@ -44,6 +44,7 @@ class BM3D(Functional):
     A ``fresh`` copy keeps the block matches between calls: ``rematch_every`` = n matches anew in every n-th call;
     ``"auto"`` does so for an image that moved by more than a tenth of its noise level since it was matched, or whose
     noise level changed by more than a half.
+    Up to 256 MB of the compiled kernels' tables are kept for the next call.
     ``memory`` bounds, in bytes, the coefficient tables of the torch backend; larger pictures go through in bands.
 
     Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any
