@@ -7,6 +7,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -71,8 +72,8 @@ def peak_bytes(call: Call, *, device: str = "cpu") -> float:
     """Memory that the call needs at its peak beyond what was held before it; nan where the system cannot say.
 
     On Linux the resident set's high-water mark is reset before the call, so NumPy, torch and compiled code all count.
-    Blocks are mapped one by one meanwhile: on the C library's heap freed blocks leave holes, other ones in every call,
-    and the resident set is up to twice what the call holds.
+    On the C library's heap freed blocks leave holes, others in every call, and the resident set would be up to twice
+    what the call holds: it runs in a thread, which begins with an empty heap, and larger blocks are mapped one by one.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -84,15 +85,23 @@ def peak_bytes(call: Call, *, device: str = "cpu") -> float:
     if not Path("/proc/self/clear_refs").exists():
         return float("nan")
     gc.collect()
-    library = ctypes.CDLL(None)
+    library, threads, graph = ctypes.CDLL(None), torch.get_num_threads(), torch.is_grad_enabled()
+
+    def measured() -> float:
+        torch.set_num_threads(threads)
+        with torch.set_grad_enabled(graph):
+            library.malloc_trim(0)
+            before = _resident("VmRSS")
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM to VmRSS (proc(5))
+            result = call()
+            peak = _resident("VmHWM") - before
+            del result
+        return peak
+
     library.mallopt(M_MMAP_THRESHOLD, MAPPED)
     try:
-        library.malloc_trim(0)
-        before = _resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM to VmRSS (proc(5))
-        result = call()
-        peak = _resident("VmHWM") - before
-        del result
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            peak = pool.submit(measured).result()
     finally:
         library.mallopt(M_MMAP_THRESHOLD, HEAPED)
     return max(peak, 0.0)
