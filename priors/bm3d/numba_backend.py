@@ -143,7 +143,7 @@ class NumbaBackend:
         estimate: Floats,
         run: Run,
     ) -> None:
-        """Filter one channel in bands: what a band adds to rows of the next is carried over."""
+        """Filter one channel in bands: the rows that a band shares with the next are carried over."""
         analysis, inverse, window = matrices
         height, width = noisy.shape
         down, across = height - 7, width - 7
@@ -151,8 +151,7 @@ class NumbaBackend:
         span = 3 * (min(BAND, references) - 1) + 2 * REACH + 1
         images = [noisy] if pilot is None else [noisy, pilot]
         *tables, total = [_buffer(span * across * 64) for _ in range(len(images) + 1)]
-        weights = np.zeros(span * across, np.float32)
-        total[:] = 0
+        weights = np.empty(span * across, np.float32)
         denominator = np.zeros_like(estimate)
         estimate[:] = 0
         start = 0
@@ -160,11 +159,14 @@ class NumbaBackend:
         for top in range(0, references, BAND):
             bottom = min(top + BAND, references)
             origin = 3 * top - REACH
+            fresh, used = 0, 3 * (bottom - top - 1) + 2 * REACH + 1  # rows of the tables
             if top:
-                for sums in (total.reshape(span, -1), weights.reshape(span, -1)):
-                    sums[: span - 3 * BAND] = sums[3 * BAND :]
-                    sums[span - 3 * BAND :] = 0
-            first, last = max(origin, 0), min(3 * (bottom - 1) + REACH + 1, down)
+                fresh = span - 3 * BAND
+                for table in (*tables, total, weights):
+                    table.reshape(span, -1)[:fresh] = table.reshape(span, -1)[3 * BAND :]
+            for sums in (total, weights):
+                sums.reshape(span, -1)[fresh:used] = 0
+            first, last = max(origin + fresh, 0), min(origin + used, down)
             run(
                 [
                     partial(self.tables.tabulate, image, analysis, a, b, origin, table)
