@@ -148,6 +148,14 @@ def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe | 
     return candidates[: {"fast": 1, "auto": 3, "best": 4}[effort]]
 
 
+def anchored_for_rows(share: float) -> Anchored:
+    """The strength for random rows that are this share of the columns: the fewer are missing, the more noise is.
+
+    On camera, coins, astronaut and phantom the best power of two at shares of 1/4, 1/2 and 1: up to 3 dB over the first.
+    """
+    return Anchored(max(4 * share, 1.0))
+
+
 def span_of(image: Tensor) -> Tensor:
     """Robust range of each image, between its 0.5 % and 99.5 % quantiles; its size where it is constant.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import ANCHORED, SAFE, TOLERANCE, Plan, Recipe, annealing, recipes
+from .automatic import SAFE, TOLERANCE, Plan, Recipe, anchored_for_rows, annealing, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
@@ -165,7 +165,7 @@ class _Work:
         else:
             plan = Plan("DAMP", DAMP(seed=self.seed))
             return self._single(plan, "random rows: every iteration knows its noise level")
-        recipe = SAFE if self.problem.g.calibrated else ANCHORED
+        recipe = SAFE if self.problem.g.calibrated else anchored_for_rows(A.rows / A.columns)
         return self._single(recipe.plan(self.problem.noise, self.problem.span, 30), reason)
 
     def _single(self, plan: Plan, reason: str) -> Result:
