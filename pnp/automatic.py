@@ -151,7 +151,7 @@ def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe | 
 def anchored_for_rows(share: float) -> Anchored:
     """The strength for random rows that are this share of the columns: the fewer are missing, the more noise is.
 
-    On camera, coins, astronaut and phantom the best power of two at shares of 1/4, 1/2 and 1: up to 3 dB over the first.
+    Near the best power of two on camera, coins, astronaut and phantom at shares of 1/4, 1/2 and 1.
     """
     return Anchored(max(4 * share, 1.0))
 
