@@ -21,8 +21,8 @@ from .transforms import cosine
 BACKENDS = ("auto", "numba", "torch", "reference")
 _SMALLEST = 17  # side to which smaller pictures are continued, so that a block has a few neighbours
 # Noise of the channels beyond the first counts this much more, a share per unit of noise and at most: their blocks were
-# matched on the first, and agree the less the noisier it is. Mean gain on ihc, motorcycle_left, retina and rocket: 0.01 dB
-# at noise of 50/255, 0.03 dB at 100/255, none below.
+# matched on the first, and agree the less the noisier it is. Mean gain on ihc, motorcycle_left, retina and rocket:
+# 0.01 dB at noise of 50/255, 0.03 dB at 100/255, none below.
 CAUTION, MOST_CAUTION = 0.2, 0.06
 _INVISIBLE = 1e-6  # noise below this fraction of the image's range drowns in float32 rounding
 
