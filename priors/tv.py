@@ -24,8 +24,8 @@ class TV(Functional):
     Keeps edges, flattens what lies between them; convex, and the fastest prior with an eye for structure. With
     ``weight="auto"`` the prox is the TV denoiser best for the noise level ``sqrt(tau)``:
     ``argmin_x c s TV(x) + 1/2 ||x - v||^2`` with ``s = sqrt(tau)`` and ``c`` between 0.06 and 1, the larger the less of
-    ``v`` rises above the noise; then there is no one ``g``, hence no value, but scaling v and s scales the answer. Behind
-    an operator ``reconstruct`` gives that TV one strength (``anchored``) and mirrors the image from call to call.
+    ``v`` rises above the noise; then there is no one ``g``, hence no value, but scaling v and s scales the answer.
+    Behind an operator ``reconstruct`` gives it one strength (``anchored``) and mirrors the image from call to call.
 
     ``isotropic`` takes the Euclidean norm over directions at each pixel (else the sum), ``coupled`` over colour
     channels too (else each channel stands alone). ``bounds=(lo, hi)`` adds the constraint ``lo <= x <= hi`` to g.
