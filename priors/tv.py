@@ -80,12 +80,14 @@ class TV(Functional):
         self._remembers = False
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
-        images, variance = image_batch(v, tau, who=f"{self!r}.prox", ndim=self.ndim)
+        who = f"{self!r}.prox"
+        images, variance = image_batch(v, tau, who=who, ndim=self.ndim)
+        anchor = None if self._anchor is None else image_batch(v, self._anchor, who=who, ndim=self.ndim)[1]
         with torch.no_grad():
             exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
             x, dual, effort = minimise(
                 exact,
-                self._strength(exact, variance.to(exact.dtype)),
+                self._strength(exact, variance.to(exact.dtype), anchor),
                 self._dual,
                 self.gap,
                 self.geometry,
@@ -140,10 +142,10 @@ class TV(Functional):
             raise ValueError(f"{self!r}.load_state_dict: expected the key 'dual', got {sorted(state)}.")
         self._dual = state["dual"].clone() if "dual" in state else None
 
-    def _strength(self, v: Tensor, variance: Tensor) -> Tensor:
+    def _strength(self, v: Tensor, variance: Tensor, anchor: Tensor | None) -> Tensor:
         """Factor of TV beside ``1/2 ||x - v||^2``, one per image."""
-        if self._anchor is not None:
-            return self._anchor.to(variance) * variance
+        if anchor is not None:
+            return anchor.to(variance) * variance
         if not isinstance(self.weight, str):
             return self.weight * variance
         return automatic_strength(v, variance.sqrt(), self.geometry)

@@ -7,7 +7,7 @@ from pictures import noise, picture
 
 from pnp import LeastSquares, psnr, reconstruct
 from pnp.operators import Blur, Identity, Mask
-from pnp.priors import NLM, TV, Wavelet
+from pnp.priors import NLM, Wavelet
 from pnp.risk import Moments, Probe
 
 f64 = torch.float64
@@ -101,20 +101,20 @@ def test_the_error_map_averages_to_the_risk_and_knows_where_the_error_is():
 
 
 def test_a_mixture_beats_the_run_that_is_safest_alone():
-    """Total variation under motion blur: the parts err differently."""
+    """Wavelets under a motion blur: the safe run smooths too much."""
     A = Blur.motion(9, 30.0, (96, 96), dtype=f64)
     gains = []
     for name in ("camera", "coins"):
         x = picture(96, name=name)
-        y = A(x) + 0.003 * noise(x.shape, 0)
+        y = A(x) + 0.01 * noise(x.shape, 0)
         result, alone = (
-            reconstruct(y, A, TV(), sigma=0.003, effort=effort, progress=False) for effort in ("auto", "fast")
+            reconstruct(y, A, Wavelet(), sigma=0.01, effort=effort, progress=False) for effort in ("auto", "fast")
         )
         weights = result.parameters["weights"].value
         assert weights.shape == (1, 3)
         assert abs(float(weights.sum()) - 1) <= 1e-6
         gains.append(float(psnr(result.x, x) - psnr(alone.x, x)))
-    assert sum(gains) / 2 >= 0.1
+    assert sum(gains) / 2 >= 0.3
 
 
 def test_extras_hold_the_residual_of_pictures_and_the_error_map_of_an_identity():

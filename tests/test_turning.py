@@ -73,6 +73,9 @@ def test_an_anchored_prior_has_one_strength_an_image():
         one_by_one = [TV(0.3 / float(s), gap=1e-5).prox(image[None], tau) for s, image in zip(level, v, strict=True)]
         assert torch.allclose(anchored.prox(v, tau), torch.cat(one_by_one))
     assert torch.allclose(anchored.fresh().take(torch.tensor([1])).prox(v[1:], 0.1), one_by_one[1])
+    volumes = picture(16)[None].repeat(2, 3, 1, 1).unsqueeze(1)  # whose slices are channels to a prior of pictures
+    slices = TV(gap=1e-5, coupled=False).anchored(level.unsqueeze(1))
+    assert torch.allclose(slices.prox(volumes, 0.1)[1, 0, :1], TV(0.3 / 0.2, gap=1e-5).prox(v[1:], 0.1)[0])
     given = TV(0.1)
     assert given.anchored(level) is given
     assert not given.directional
