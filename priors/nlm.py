@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,41 +25,62 @@ class NLM(Functional):
     0.3 dB worse). Good on texture and repeated structure. No function has this prox, so it comes without a value and
     without a promise of convergence.
 
+    With ``strength="auto"`` its square is ``min(0.5 / sqrt(C) + 0.04 r, 0.8)``, r the ratio of the standard deviations
+    of picture and noise: where noise hides the picture, what sets like patches apart is chance, which averages out over
+    the channels; where it does not, it is the picture itself.
+
     ``backend`` is "numba" (CPU, when installed; no autograd), "torch" (any device) or "auto".
 
     Shapes: (..., C, H, W); ``patch`` and ``window`` are sides in pixels, an even patch reaches one farther down and
     right than up and left. Patches are mirrored at the border, pixels outside the picture are never averaged.
-    Units: ``strength`` in noise levels.
-    Raises: ValueError unless ``patch`` and ``strength`` are positive, ``window`` odd and ``spread`` >= 0.
+    Units: a number for ``strength`` is in noise levels.
+    Raises: ValueError unless ``patch`` and a number for ``strength`` are positive, ``window`` odd and ``spread`` >= 0.
     Source: Buades, Coll & Morel, *A Non-Local Algorithm for Image Denoising*, 2005; *Non-Local Means Denoising*, 2011
     (noise-aware distance, patchwise average); Condat, *A Simple Trick to Speed Up and Improve the Non-Local Means*,
     2010 (whole shifted images, two weights from one distance).
     """
 
     def __init__(
-        self, patch: int = 5, window: int = 13, strength: float = 0.7, *, spread: int = 1, backend: str = "auto"
+        self,
+        patch: int = 5,
+        window: int = 13,
+        strength: float | Literal["auto"] = "auto",
+        *,
+        spread: int = 1,
+        backend: str = "auto",
     ) -> None:
         if patch < 1:
             raise ValueError(f"NLM: patch must be >= 1 pixel, got {patch!r}.")
         if window < 1 or window % 2 == 0:
             raise ValueError(f"NLM: window must be an odd number of pixels, got {window!r}.")
-        if not 0 < strength < float("inf"):
-            raise ValueError(f"NLM: strength must be finite and > 0, got {strength!r}.")
+        if strength != "auto" and (isinstance(strength, str) or not 0 < strength < math.inf):
+            raise ValueError(f"NLM: strength must be finite and > 0, or 'auto', got {strength!r}.")
         if spread < 0:
             raise ValueError(f"NLM: spread must be >= 0, got {spread!r}.")
         if backend not in ("auto", "numba", "torch"):
             raise ValueError(f"NLM: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
-        self.patch, self.window, self.strength = patch, window, float(strength)
+        self.patch, self.window = patch, window
+        self.strength = strength if isinstance(strength, str) else float(strength)
         self.spread, self.backend = min(spread, (patch - 1) // 2), backend  # a wider one would average unlike pixels
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
         exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-        inverse = 1 / (self.strength**2 * variance.to(exact.dtype)).clamp_min(torch.finfo(exact.dtype).tiny)
+        variance = variance.to(exact.dtype).clamp_min(torch.finfo(exact.dtype).tiny)
+        squared = self._squared_strength(exact, variance)
+        inverse = 1 / (squared * variance).clamp_min(torch.finfo(exact.dtype).tiny)
         average = _compiled if self._use_compiled(exact) else _shifted
-        shift = 2 / self.strength**2  # what noise alone makes of the exponent
+        shift = 2 / squared  # what noise alone makes of the exponent
         x = average(exact, inverse, shift, self.patch, self.window // 2, self.spread)
         return x.reshape(v.shape).to(v.dtype)
+
+    def _squared_strength(self, v: Tensor, variance: Tensor) -> Tensor:
+        """Of each image, (B, 1, 1, 1)."""
+        if not isinstance(self.strength, str):
+            return torch.full_like(variance, self.strength**2)
+        power = v.var(dim=(-2, -1), correction=0, keepdim=True).mean(dim=-3, keepdim=True)
+        ratio = ((power - variance).clamp_min(0) / variance).sqrt()
+        return (0.5 / math.sqrt(v.shape[-3]) + 0.04 * ratio).clamp_max(0.8)
 
     def _use_compiled(self, v: Tensor) -> bool:
         if self.backend == "auto":
@@ -74,12 +97,12 @@ def _traced(v: Tensor) -> bool:
     return v.requires_grad and torch.is_grad_enabled()
 
 
-def _shifted(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, spread: int) -> Tensor:
+def _shifted(v: Tensor, inverse: Tensor, shift: Tensor, patch: int, window: int, spread: int) -> Tensor:
     """The weighted mean over shifted copies of the whole image.
 
     ``patch`` is a side, ``window`` and ``spread`` are radii. A shift and its opposite share their weights, so half of
     the window is visited.
-    Shapes: v (B, C, H, W), inverse (B, 1, 1, 1).
+    Shapes: v (B, C, H, W), inverse and shift (B, 1, 1, 1).
     """
     height, width = v.shape[-2:]
     padded, weights = _framed(v, patch), _own_weight(v, spread)
@@ -104,7 +127,7 @@ def _shifted(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, 
     return total / weights
 
 
-def _compiled(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int, spread: int) -> Tensor:
+def _compiled(v: Tensor, inverse: Tensor, shift: Tensor, patch: int, window: int, spread: int) -> Tensor:
     """The same, one image at a time in a compiled loop."""
     from .nlm_compiled import average
 
@@ -112,13 +135,15 @@ def _compiled(v: Tensor, inverse: Tensor, shift: float, patch: int, window: int,
     weights = _own_weight(v, spread)
     total = weights * v
     area = (2 * spread + 1) ** 2  # the loop adds where _spread takes means
-    scale = (inverse / (v.shape[1] * patch**2)).expand(v.shape[0], 1, 1, 1).flatten().tolist()
+    scales, shifts = (inverse / (v.shape[1] * patch**2)).flatten().tolist(), shift.flatten().tolist()
     total, weights = (total * area).contiguous(), (weights * area).contiguous()
     padded = _framed(v, patch).contiguous().numpy()
     totals, denominators = total.numpy(), weights.numpy()  # views: written in place
 
     def one(index: int) -> None:
-        average(padded[index], patch, window, spread, scale[index], shift, totals[index], denominators[index, 0])
+        average(
+            padded[index], patch, window, spread, scales[index], shifts[index], totals[index], denominators[index, 0]
+        )
 
     workers = min(torch.get_num_threads(), v.shape[0])
     if workers == 1:

@@ -59,7 +59,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("TV", _tv(weights), scales=False, gap=TIGHT),
     Entry("TV in bounds", _tv(weights, bounds=ends), scales=False, gap=TIGHT),
     Entry("TV of volumes", _tv(weights, ndim=3), scales=False, gap=TIGHT, ndim=3),
-    Entry("NLM", st.builds(NLM, odd, odd, spread=st.integers(0, 2))),
+    Entry("NLM", st.builds(NLM, odd, odd, st.sampled_from(["auto", 0.4, 1.0]), spread=st.integers(0, 2))),
     Entry("Wavelet", st.builds(Wavelet, st.sampled_from(["haar", "db2", "sym4"]), st.integers(1, 3))),
     Entry("Wavelet of bands", st.builds(Wavelet, window=st.none(), threshold=st.sampled_from(["bayes", "sure"]))),
     Entry("Tikhonov", st.builds(Tikhonov, weights), scales=False),

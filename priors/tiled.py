@@ -19,9 +19,10 @@ Corner = tuple[int, int]
 class Tiled(Functional):
     """``prior.prox`` of overlapping tiles, of which only the inner parts are kept: bounds the memory a prior needs.
 
-    Where a pixel's result depends on nothing farther away than ``halo`` (NLM: half of window and patch, and ``spread``)
-    the result is that of the whole picture; otherwise it differs a little near the seams, and statistics of the whole
-    picture (the strength of ``TV("auto")``) become those of a tile. In a ``fresh`` copy every tile has its own.
+    Where a pixel's result depends on nothing farther away than ``halo`` (NLM of a given strength: half of window and
+    patch, and ``spread``) the result is that of the whole picture; otherwise it differs a little near the seams, and
+    statistics of the whole picture (the automatic strength of TV and NLM) become those of a tile. In a ``fresh`` copy
+    every tile has its own.
 
     Shapes: those of ``prior``, tiles along the last two axes; ``tile`` is the side of the part kept. BM3D wants
     ``tile`` and ``halo`` divisible by its step of 3.

@@ -84,7 +84,19 @@ def test_a_spread_is_a_mean_over_shared_patches(backend, seed, spread, channels)
     total[..., 1:] += shared * v[..., :-1]
     norm[:-1] += shared
     norm[1:] += shared
-    assert (NLM(5, 3, spread=spread, backend=backend).prox(v, tau) - total / norm).abs().max() <= 1e-12
+    assert (NLM(5, 3, 0.7, spread=spread, backend=backend).prox(v, tau) - total / norm).abs().max() <= 1e-12
+
+
+@backends
+@given(seed=seeds, channels=st.sampled_from([1, 3]), sigma=st.floats(0.01, 1))
+def test_automatic_strength_follows_each_picture(backend, seed, channels, sigma):
+    batch = textured((2, channels, 9, 8), seed, sigma=sigma) * torch.tensor([1, 0.3]).reshape(2, 1, 1, 1)
+    tau = sigma**2
+    for v, x in zip(batch, NLM(backend=backend).prox(batch, tau), strict=True):
+        power = np.mean([np.var(channel) for channel in v.numpy()])
+        ratio = np.sqrt(max(power / tau - 1, 0))
+        strength = np.sqrt(min(0.5 / np.sqrt(channels) + 0.04 * ratio, 0.8))
+        assert (x - NLM(strength=strength, backend=backend).prox(v, tau)).abs().max() <= 1e-12
 
 
 @given(seed=seeds, side=st.integers(1, 12))
@@ -130,7 +142,15 @@ def test_autograd_passes_through_the_torch_back_end():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"patch": 0}, {"window": 0}, {"strength": 0.0}, {"strength": float("nan")}, {"spread": -1}, {"backend": "c"}],
+    [
+        {"patch": 0},
+        {"window": 0},
+        {"strength": 0.0},
+        {"strength": float("nan")},
+        {"strength": "strong"},
+        {"spread": -1},
+        {"backend": "c"},
+    ],
 )
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):

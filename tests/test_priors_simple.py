@@ -100,7 +100,7 @@ def test_draws_run_on_in_a_fresh_copy_only():
     spread=st.integers(0, 1),
 )
 def test_tiles_fit_together_where_the_footprint_permits(seed, size, tile, spread):
-    prior = NLM(3, 5, spread=spread)
+    prior = NLM(3, 5, 0.7, spread=spread)
     v = noise((2, 1, *size), seed)
     tau = torch.tensor([0.1, 1.0], dtype=v.dtype).reshape(2, 1, 1, 1)
     halo = 2 + 1 + spread
