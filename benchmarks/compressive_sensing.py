@@ -10,18 +10,17 @@ import pandas as pd
 from torch import Tensor
 
 import pnp
-from pnp.priors import DeepImagePrior
 from pnp.priors.dip import DeepDecoder, HoldOut, Trajectory
 
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import Picture, find, pictures
+from .pictures import find, pictures
 from .problems import problem
 from .reconstruction import prior
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
-from .trajectories import PER_DECADE, Curve, Film, drawn, follow, mean_curve, present
+from .trajectories import PER_DECADE, Curve, Film, Followed, follow, mean_curve, present
 
 SEEDS = 3  # at least
 PICTURES = {"moon": "smooth", "grass": "texture"}
@@ -34,44 +33,32 @@ MUCH = 5.0  # dB
 
 
 @dataclasses.dataclass(frozen=True)
-class Sensing(Cell):
+class Sensing(Followed):
     """A picture from scrambled Hadamard measurements: the deep decoder, or what it is compared with.
 
-    Converged: all measurements are fitted for every iteration. Stopped: by measurements kept out of the fit. Adam with
-    rate 0.005 and no jitter, as published.
+    Converged: all measurements are fitted for every iteration. Stopped: by measurements kept out of the fit.
     """
 
     method: str
-    picture: Picture
     noise: float
-    size: int
     width: int
-    iterations: int
-    seed: int = 0
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
         return f"{self.picture.name}, {self.method}, noise {self.noise:g}, seed {self.seed}"
 
+    def build(self) -> DeepDecoder:
+        depth = max(2, (self.size - 1).bit_length() - 2)  # from 4 pixels up: published from 16 for 256
+        return DeepDecoder(1, channels=(self.width,) * (depth + 1))
+
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size, grey=True)
-        p = problem(COMPRESSION, truth, self.noise, self.seed, self.device)
+        p = problem(COMPRESSION, self.original(), self.noise, self.seed, self.device)
         if self.method == MINIMUM_NORM:
             return self._outcome(p.A.pinv(p.y), p.truth, {})
         if self.method in OTHERS:
             result = pnp.reconstruct(p.y, p.A, prior(self.method), sigma=self.noise, seed=self.seed, progress=False)
             return self._outcome(result.x, p.truth, {"status": result.status.name})
-        depth = max(2, (self.size - 1).bit_length() - 2)  # from 4 pixels up: published from 16 for 256
-        network = DeepImagePrior(
-            drawn(lambda: DeepDecoder(1, channels=(self.width,) * (depth + 1)), self.seed),
-            seed=self.seed,
-            lr=0.005,
-            jitter=0.0,
-            iterations=self.iterations,
-            bounds=(0.0, 1.0),
-            precision="float32",
-        )
+        network = self.prior(lr=0.005)  # as published
         trajectory, film = Trajectory(p.truth, per_decade=PER_DECADE), Film(p.truth)
         if self.method == STOPPED:
             result = network.fit(p.A, p.y, stop=HoldOut(), loss="l2", give_back=False, progress=False)
@@ -103,7 +90,16 @@ def cells(options: Options) -> Iterator[Cell]:
         for picture in found:
             for noise in NOISES:
                 for method in (CONVERGED, STOPPED, MINIMUM_NORM, *OTHERS):
-                    yield Sensing(method, picture, noise, size, width, iterations, seed, options.device)
+                    yield Sensing(
+                        method,
+                        noise,
+                        width,
+                        picture=picture,
+                        size=size,
+                        iterations=iterations,
+                        seed=seed,
+                        device=options.device,
+                    )
 
 
 def summary(rows: Rows) -> Page:

@@ -14,7 +14,7 @@ from torch import Tensor
 import pnp
 import pnp.priors as catalogue
 from pnp.operators import Identity
-from pnp.priors.dip import HoldOut, Plateau, Search, View
+from pnp.priors.dip import HoldOut, Plateau, View
 from pnp.priors.dip.choices import HELD_OUT
 
 from .dip_page import page
@@ -23,6 +23,7 @@ from .pictures import Picture, find, pictures
 from .problems import best_wiener, problem, trivial
 from .published import DECONVOLUTION, DENOISING
 from .report import Page
+from .trajectories import Watch
 
 SIGMAS = (15, 25, 50)  # of 255
 # Defaults were chosen on ihc, motorcycle_left, retina and rocket; these are for reporting.
@@ -54,131 +55,96 @@ def clipped(truth: Tensor, sigma: float, seed: int) -> Tensor:
     return (truth + sigma * noise.to(truth)).clamp(0, 1)
 
 
-class Watch:
-    """Follows fits past their automatic end: one run tells what the rule returned and what an oracle would have."""
-
-    def __init__(self, truth: Tensor) -> None:
-        self.truth = truth
-        self.images: list[Tensor] = []  # what the rule would have returned, per network
-        self.first: dict[str, float] = {}  # numbers of the first network
-        self.curves: dict[str, list[float]] = {name: [] for name in ("iteration", "raw", "averaged", "held-out error")}
-        self._rule = HoldOut()
-        self._search, self._last = Search(self._rule), 0
-        self._began = time.process_time()
-
-    def __call__(self, view: View) -> None:
-        if view.iteration < self._last or not self.images:
-            self._search = Search(self._rule)
-            self.images.append(view.average.clone())
-        self._last = view.iteration
-        raw, averaged = (float(pnp.psnr(x.to(self.truth), self.truth)) for x in (view.output, view.average))
-        held = float(view.held_out)
-        first = len(self.images) == 1
-        if not self._search.over:
-            if self._search.look(view.iteration, float(self._rule.score((), view))):
-                self.images[-1] = view.average.clone()
-                if first:
-                    self.first |= {"raw": raw, "automatic": averaged, "returned at": view.iteration}
-            if first:
-                self.first |= {"iterations": view.iteration, "CPU s": time.process_time() - self._began}
-        if first:
-            self.first["raw, oracle"] = max(raw, self.first.get("raw, oracle", raw))
-            self.first["oracle"] = max(averaged, self.first.get("oracle", averaged))
-            for name, value in zip(self.curves, (float(view.iteration), raw, averaged, held), strict=True):
-                self.curves[name].append(value)
-
-
-@dataclasses.dataclass(frozen=True)
-class Denoising(Cell):
-    """Clipped noise on one colour picture: raw, averaged, stopped by itself and by the original, one network or two."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noisy(Cell):
+    """A colour picture with clipped noise; ``sigma`` of 255."""
 
     picture: Picture
     sigma: int
-    network: str
-    nets: int
     size: int | None
-    iterations: int | None
     seed: int = 0
     device: str = "cpu"
+
+    @property
+    def level(self) -> float:
+        """The noise in units of the picture."""
+        return self.sigma / 255
+
+    def problem(self) -> tuple[Tensor, Tensor, Identity]:
+        """The original, the data, and the operator between them."""
+        truth = self.picture.tensor(self.size).to(self.device)
+        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
+        return truth, clipped(truth, self.level, self.seed), A
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoising(Noisy):
+    """Raw, averaged, stopped by itself and by the original, one network or two."""
+
+    network: str
+    nets: int
+    iterations: int | None
 
     @property
     def label(self) -> str:
         return f"protocol, {self.picture.name}, sigma {self.sigma}, {self.network} x{self.nets}, seed {self.seed}"
 
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size).to(self.device)
-        level = self.sigma / 255
-        noisy = clipped(truth, level, self.seed)
-        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
+        truth, noisy, A = self.problem()
         watch = Watch(truth)
         network = catalogue.DeepImagePrior(self.network, seed=self.seed, iterations=self.iterations)
         share = max(HoldOut().fraction, HELD_OUT / A.rows)  # as the automatic rule holds out
         beyond = HoldOut(fraction=share, least=500, share=1.0)  # but for as long again as the best took
-        result = network.fit(A, noisy, level, stop=beyond, callback=watch, n_nets=self.nets, give_back=False)
+        result = network.fit(A, noisy, self.level, stop=beyond, callback=watch, n_nets=self.nets, give_back=False)
         row: dict[str, Value] = {"noisy": float(pnp.psnr(noisy, truth)), **watch.first}
         row["loss"] = str(result.parameters["loss"].value)
         if self.nets > 1:
             row["ensemble"] = float(pnp.psnr(torch.stack(watch.images).mean(0).to(truth), truth))
             row["alone"] = sum(float(pnp.psnr(x.to(truth), truth)) for x in watch.images) / self.nets
-        row["BM3D"] = float(pnp.psnr(catalogue.BM3D().denoise(noisy, level), truth))
+        row["BM3D"] = float(pnp.psnr(catalogue.BM3D().denoise(noisy, self.level), truth))
         images = {"truth": truth, "noisy": noisy, "x": watch.images[0].to(truth)}
         return Outcome(row, {name: pnp.to_image(x) for name, x in images.items()}, watch.curves)
 
 
 @dataclasses.dataclass(frozen=True)
-class Timed(Cell):
+class Timed(Noisy):
     """One call of ``fit`` with everything automatic, against the clock."""
 
-    picture: Picture
-    sigma: int
-    size: int | None
     network: str = "auto"
     n_nets: int = 1
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
         return f"timed, {self.picture.name}, sigma {self.sigma}, {self.network} x{self.n_nets}"
 
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size).to(self.device)
-        level = self.sigma / 255
-        noisy = clipped(truth, level, 0)
-        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
+        truth, noisy, A = self.problem()
         network = catalogue.DeepImagePrior(self.network)
         if self.device.startswith("cuda"):  # start-up: kernels chosen, graph captured
-            catalogue.DeepImagePrior(self.network, iterations=20).fit(A, noisy, level)
+            catalogue.DeepImagePrior(self.network, iterations=20).fit(A, noisy, self.level)
         cpu, wall = time.process_time(), time.perf_counter()
-        result = network.fit(A, noisy, level, n_nets=self.n_nets)
+        result = network.fit(A, noisy, self.level, n_nets=self.n_nets)
         row: dict[str, Value] = {
             "PSNR": float(pnp.psnr(result.x, truth)),  # reads the image: a GPU has then finished
             "CPU s": time.process_time() - cpu,
             "seconds": time.perf_counter() - wall,
             "network alone": float(pnp.psnr(result.extras.get("network", result.x), truth)),
-            "BM3D": float(pnp.psnr(catalogue.BM3D().denoise(noisy, level), truth)),
+            "BM3D": float(pnp.psnr(catalogue.BM3D().denoise(noisy, self.level), truth)),
             "iterations": result.iterations,
         }
         return Outcome(row)
 
 
 @dataclasses.dataclass(frozen=True)
-class Published(Cell):
+class Published(Noisy):
     """The published denoising run: all pixels fitted for 1800 iterations; the raw output and the running average."""
-
-    picture: Picture
-    sigma: int
-    size: int | None
-    seed: int = 0
-    device: str = "cuda"
 
     @property
     def label(self) -> str:
         return f"published, {self.picture.name}, sigma {self.sigma}, seed {self.seed}"
 
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size).to(self.device)
-        noisy = clipped(truth, self.sigma / 255, self.seed)
-        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
+        truth, noisy, A = self.problem()
         last: list[View] = []
 
         def keep(view: View) -> None:
@@ -218,15 +184,10 @@ class Speed(Cell):
 
 
 @dataclasses.dataclass(frozen=True)
-class Deepinv(Cell):
+class Deepinv(Noisy):
     """deepinv's DeepImagePrior with its default decoder, then ours on the same device until it is as good."""
 
-    picture: Picture
-    sigma: int
-    size: int | None
     iterations: int = 2500  # deepinv's own default
-    seed: int = 0
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
@@ -235,8 +196,7 @@ class Deepinv(Cell):
     def run(self) -> Outcome:
         import deepinv
 
-        truth = self.picture.tensor(self.size).float().to(self.device)
-        noisy = clipped(truth, self.sigma / 255, self.seed)
+        truth, noisy, A = self.problem()
         torch.manual_seed(self.seed)
         decoder = deepinv.models.ConvDecoder(img_size=tuple(truth.shape)).to(self.device)
         theirs = deepinv.models.DeepImagePrior(decoder, img_size=(256, 4, 4), iterations=self.iterations)
@@ -250,9 +210,8 @@ class Deepinv(Cell):
         def look(view: View) -> None:
             looks.append((float(pnp.psnr(view.average.to(truth), truth)), view.seconds))
 
-        A = Identity((truth.shape[-2], truth.shape[-1])).to(self.device)
         ours = catalogue.DeepImagePrior(seed=self.seed).fit(
-            A, noisy, self.sigma / 255, callback=look, give_back=False, progress=False
+            A, noisy, self.level, callback=look, give_back=False, progress=False
         )
         until = next((seconds for psnr, seconds in looks if psnr >= level), math.inf)
         return Outcome(
@@ -331,19 +290,21 @@ def cells(options: Options) -> Iterator[Cell]:
         for picture in colour:
             for seed in range(options.seeds):
                 nets = 2 if sigma == 25 else 1
-                yield Denoising(picture, sigma, "auto", nets, side, iterations, seed, device)
+                yield Denoising(
+                    "auto", nets, iterations, picture=picture, sigma=sigma, size=side, seed=seed, device=device
+                )
     for network in () if gpu or options.quick else PAIRED:
         for picture in colour:
-            yield Denoising(picture, 25, network, 2, side, iterations, 0, device)
+            yield Denoising(network, 2, iterations, picture=picture, sigma=25, size=side, device=device)
     if gpu:
         for picture in colour:
             for seed in range(options.seeds):
-                yield Published(picture, 25, side, seed, device)
+                yield Published(picture=picture, sigma=25, size=side, seed=seed, device=device)
         if importlib.util.find_spec("deepinv"):
-            yield Deepinv(colour[0], 25, side, device=device)
+            yield Deepinv(picture=colour[0], sigma=25, size=side, device=device)
     for picture in colour[:1] if not gpu else colour:
         timed = "auto" if gpu else "tapered"
-        yield Timed(picture, 25, side if gpu or options.quick else 256, timed, device=device)
+        yield Timed(timed, picture=picture, sigma=25, size=side if gpu or options.quick else 256, device=device)
     for network in SPEEDS[:4] if options.quick else SPEEDS if gpu else SPEEDS[:4]:
         yield Speed(network, 512 if gpu else 64 if options.quick else 256, 1000 if gpu else 20, device)
     if options.images is not None:

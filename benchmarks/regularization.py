@@ -9,17 +9,15 @@ from collections.abc import Iterator
 import pandas as pd
 
 import pnp
-from pnp.operators import Identity
-from pnp.priors import DeepImagePrior
 from pnp.priors.dip import Hourglass, Trajectory
 
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import Picture, find, pictures
+from .pictures import find, pictures
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
-from .trajectories import PER_DECADE, TARGETS, Curve, Film, drawn, first, follow, mean_curve, present, targets, times
+from .trajectories import PER_DECADE, TARGETS, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
 
 SIGMA = 25 / 255
 SEEDS = 3  # at least: a finding about training must not hang on one draw
@@ -31,50 +29,33 @@ CLOSE = 1.0  # dB below the plain network's last PSNR that counts as having conv
 
 
 @dataclasses.dataclass(frozen=True)
-class Regularised(Cell):
-    """The encoder-decoder without skips, fitted by Adam (rate 0.01, no jitter) with one regulariser or none.
+class Regularised(Followed):
+    """The encoder-decoder without skips, fitted with one regulariser or none.
 
     ``strength`` is the probability to drop a feature; the weight of ``sum |W|`` or of ``sum W^2 / 2`` beside the mean
     squared error; or AdamW's decay.
     """
 
-    picture: Picture
     target: str
     variant: str
     strength: float
     channels: tuple[int, ...]
     inputs: int
-    size: int
-    iterations: int
-    seed: int = 0
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
         return f"{self.target}, {self.variant} {self.strength:g}, {self.picture.name}, seed {self.seed}"
 
+    def build(self) -> Hourglass:
+        return Hourglass(1, inputs=self.inputs, channels=self.channels, skip=0, dropout=self._of("dropout"))
+
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size, grey=True).to(self.device)
+        truth = self.original()
         y = targets(truth, SIGMA, self.seed)[self.target]
-        network = drawn(
-            lambda: Hourglass(1, inputs=self.inputs, channels=self.channels, skip=0, dropout=self._of("dropout")),
-            self.seed,
-        )
-        prior = DeepImagePrior(
-            network,
-            seed=self.seed,
-            lr=0.01,
-            jitter=0.0,
-            iterations=self.iterations,
-            bounds=(0.0, 1.0),
-            l1=self._of("L1"),
-            l2=self._of("L2"),
-            weight_decay=self._of("weight decay"),
-            precision="float32",
-        )
+        prior = self.prior(l1=self._of("L1"), l2=self._of("L2"), weight_decay=self._of("weight decay"))
         fitted, denoised, film = Trajectory(y, per_decade=PER_DECADE), Trajectory(truth, per_decade=PER_DECADE), Film(y)
         clean = Film(truth)
-        result = follow(prior, Identity((self.size, self.size)).to(self.device), y, [fitted, denoised, film, clean])
+        result = follow(prior, self.identity(), y, [fitted, denoised, film, clean])
         curves = fitted.curves().columns() | {"psnr of the picture": denoised.curves().psnr.tolist()}
         row: dict[str, Value] = {
             "PSNR": film.psnr,
@@ -98,7 +79,18 @@ def cells(options: Options) -> Iterator[Cell]:
     picture = find("camera") if options.images is None else pictures(options.images)[0]
 
     def cell(target: str, variant: str, strength: float, seed: int) -> Cell:
-        return Regularised(picture, target, variant, strength, channels, inputs, size, iterations, seed, options.device)
+        return Regularised(
+            target,
+            variant,
+            strength,
+            channels,
+            inputs,
+            picture=picture,
+            size=size,
+            iterations=iterations,
+            seed=seed,
+            device=options.device,
+        )
 
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for target in TARGETS:

@@ -11,17 +11,16 @@ import pandas as pd
 from torch import Tensor, nn
 
 import pnp
-from pnp.operators import Blur, Identity
-from pnp.priors import DeepImagePrior
+from pnp.operators import Blur
 from pnp.priors.dip import DeepDecoder, FilterDecoder, Hourglass, Trajectory, band_correspondence, band_gain
 from pnp.priors.dip.trajectory import BANDS
 
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import Picture, find, pictures
+from .pictures import find, pictures
 from .report import Charts, Comparison, Page, Section, Table, Tile
-from .trajectories import PER_DECADE, Curve, Film, drawn, first, follow, mean_curve, present, targets, times
+from .trajectories import PER_DECADE, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
 
 SIGMA = 25 / 255
 SEEDS = 3  # at least
@@ -32,36 +31,30 @@ LOW_PASS = "Gaussian low-pass"
 
 
 @dataclasses.dataclass(frozen=True)
-class Spectrum(Cell):
-    """A noisy picture fitted by Adam (rate 0.01, no jitter) without a stop: bands, noise taken over, best moment."""
+class Spectrum(Followed):
+    """A noisy picture: bands, noise taken over, best moment."""
 
     network: str
-    picture: Picture
-    size: int
-    iterations: int
     wide: bool = False
-    seed: int = 0
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
         return f"{self.network}, {self.picture.name}, seed {self.seed}"
 
+    def build(self) -> nn.Module:
+        match self.network:
+            case "hourglass":
+                return Hourglass(1, channels=(128,) * 5) if self.wide else Hourglass(1, inputs=8, channels=(16, 32, 64))
+            case "deep decoder":
+                return DeepDecoder(1, channels=(256,) * 6 if self.wide else (64,) * 5)
+        return FilterDecoder(1, filters="deconvolution", width=256 if self.wide else 96)
+
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size, grey=True).to(self.device)
+        truth = self.original()
         y = targets(truth, SIGMA, self.seed)["picture + noise"]
-        prior = DeepImagePrior(
-            drawn(self._network, self.seed),
-            seed=self.seed,
-            lr=0.01,
-            jitter=0.0,
-            iterations=self.iterations,
-            bounds=(0.0, 1.0),
-            precision="float32",
-        )
         clean = Trajectory(truth, noise=y - truth, per_decade=PER_DECADE)
         fitted, film = Trajectory(y, per_decade=PER_DECADE), Film(truth)
-        result = follow(prior, Identity((self.size, self.size)).to(self.device), y, [clean, fitted, film])
+        result = follow(self.prior(), self.identity(), y, [clean, fitted, film])
         against = fitted.curves()
         curves = clean.curves().columns()
         curves |= {f"correspondence {i}": band.tolist() for i, band in enumerate(against.bands.T, 1)}
@@ -83,14 +76,6 @@ class Spectrum(Cell):
         images = {"truth": truth, "noisy": y, **named}
         return Outcome(row, {name: pnp.to_image(x) for name, x in images.items()}, curves)
 
-    def _network(self) -> nn.Module:
-        match self.network:
-            case "hourglass":
-                return Hourglass(1, channels=(128,) * 5) if self.wide else Hourglass(1, inputs=8, channels=(16, 32, 64))
-            case "deep decoder":
-                return DeepDecoder(1, channels=(256,) * 6 if self.wide else (64,) * 5)
-        return FilterDecoder(1, filters="deconvolution", width=256 if self.wide else 96)
-
 
 def best_low_pass(y: Tensor, truth: Tensor) -> tuple[float, Tensor]:
     """The Gaussian low-pass filter of ``y`` that is best for this picture, which only its owner can know; its width."""
@@ -109,7 +94,15 @@ def cells(options: Options) -> Iterator[Cell]:
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for picture in found[:1] if options.quick else found:
             for network in NETWORKS:
-                yield Spectrum(network, picture, size, iterations, gpu, seed, options.device)
+                yield Spectrum(
+                    network,
+                    gpu,
+                    picture=picture,
+                    size=size,
+                    iterations=iterations,
+                    seed=seed,
+                    device=options.device,
+                )
 
 
 def summary(rows: Rows) -> Page:

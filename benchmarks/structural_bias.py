@@ -10,8 +10,6 @@ import numpy as np
 import pandas as pd
 
 import pnp
-from pnp.operators import Identity
-from pnp.priors import DeepImagePrior
 from pnp.priors.dip import FilterDecoder, Trajectory, fitting_rates
 from pnp.priors.dip.filter_decoder import FILTERS
 from pnp.priors.dip.trajectory import BANDS
@@ -23,7 +21,7 @@ from .pictures import Picture, find, pictures
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .structural_bias_findings import LEVEL, NAMES, denoising, fixed_and_learnt, noise_left, predicted
-from .trajectories import PER_DECADE, TARGETS, Curve, Film, drawn, first, follow, mean_curve, present, targets
+from .trajectories import PER_DECADE, TARGETS, Curve, Film, Followed, drawn, first, follow, mean_curve, present, targets
 
 SIGMA = 40 / 255  # Heckel & Soltanolkotabi, fig. 1
 SEEDS = 3  # at least
@@ -31,44 +29,33 @@ SMALL = 0.05  # root mean square of the two-layer network's targets: the theory 
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitting(Cell):
-    """One of four decoders fitted to one target by Adam (rate 0.01, no jitter), with no stop."""
+class Fitting(Followed):
+    """One of four decoders fitted to one target."""
 
     filters: str
     target: str
-    picture: Picture
     width: int
-    size: int
-    iterations: int
-    seed: int = 0
-    device: str = "cpu"
 
     @property
     def label(self) -> str:
         return f"{self.filters}, {self.target}, {self.picture.name}, seed {self.seed}"
 
+    def build(self) -> FilterDecoder:
+        return FilterDecoder(1, filters=self.filters, width=self.width)
+
     def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size, grey=True).to(self.device)
+        truth = self.original()
         y = targets(truth, SIGMA, self.seed)[self.target]
-        network = drawn(lambda: FilterDecoder(1, filters=self.filters, width=self.width), self.seed)
-        prior = DeepImagePrior(
-            network,
-            seed=self.seed,
-            lr=0.01,
-            jitter=0.0,
-            iterations=self.iterations,
-            bounds=(-0.05, 1.05),  # beyond the range: exact black would saturate the sigmoid
-            precision="float32",
-        )
+        prior = self.prior(bounds=(-0.05, 1.05))  # beyond the range: exact black would saturate the sigmoid
         fitted, film = Trajectory(y, per_decade=PER_DECADE), Film(truth)
         denoised = Trajectory(truth, per_decade=PER_DECADE)
-        result = follow(prior, Identity((self.size, self.size)).to(self.device), y, [fitted, denoised, film])
+        result = follow(prior, self.identity(), y, [fitted, denoised, film])
         curves = fitted.curves().columns()
         variance = float(y.var(correction=0))
         curves["left"] = [10 ** (-psnr / 10) / variance for psnr in curves["psnr"]]
         curves["psnr of the picture"] = denoised.curves().psnr.tolist()
         row: dict[str, Value] = {
-            "parameters": sum(p.numel() for p in network.parameters()),
+            "parameters": sum(p.numel() for p in drawn(self.build, self.seed).parameters()),
             "fitted at": first(curves["iterations"], [left <= LEVEL for left in curves["left"]]),
             "left": curves["left"][-1],
             "distance": curves["distance"][-1],
@@ -132,7 +119,16 @@ def cells(options: Options) -> Iterator[Cell]:
         for target in TARGETS:
             yield TwoLayerRates(target, picture, channels, 1.0, side, steps, seed)
             for filters in FILTERS:
-                yield Fitting(filters, target, picture, width, size, iterations, seed, options.device)
+                yield Fitting(
+                    filters,
+                    target,
+                    width,
+                    picture=picture,
+                    size=size,
+                    iterations=iterations,
+                    seed=seed,
+                    device=options.device,
+                )
 
 
 def summary(rows: Rows) -> Page:

@@ -1,8 +1,10 @@
-"""Fits that are followed to their end: what the benchmarks on the bias of networks share."""
+"""Fits that are followed to their end, or past it: what the benchmarks of untrained networks share."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import pnp
+from pnp.operators import Identity
 from pnp.priors import DeepImagePrior
-from pnp.priors.dip import Plateau, Trajectory, View
+from pnp.priors.dip import HoldOut, Plateau, Search, Trajectory, View
 from pnp.priors.dip.layers import initialise
 
 from .grid import Cell, Rows
+from .pictures import Picture
 
 PER_DECADE = 24  # looks: 10 % apart
 TARGETS = ("picture", "picture + noise", "noise")
@@ -52,6 +56,86 @@ class Film:
         self.psnr = float(pnp.psnr(self.last, self.truth))
         if self.psnr > self.peak:
             self.peak, self.peak_iteration, self.best = self.psnr, view.iteration, self.last
+
+
+class Watch:
+    """Follows fits past their automatic end: one run tells what the rule returned and what an oracle would have."""
+
+    def __init__(self, truth: Tensor) -> None:
+        self.truth = truth
+        self.images: list[Tensor] = []  # what the rule would have returned, per network
+        self.first: dict[str, float] = {}  # numbers of the first network
+        self.curves: dict[str, list[float]] = {name: [] for name in ("iteration", "raw", "averaged", "held-out error")}
+        self._rule = HoldOut()
+        self._search, self._last = Search(self._rule), 0
+        self._began = time.process_time()
+
+    def __call__(self, view: View) -> None:
+        if view.iteration < self._last or not self.images:
+            self._search = Search(self._rule)
+            self.images.append(view.average.clone())
+        self._last = view.iteration
+        raw, averaged = (float(pnp.psnr(x.to(self.truth), self.truth)) for x in (view.output, view.average))
+        held = float(view.held_out)
+        first = len(self.images) == 1
+        if not self._search.over:
+            if self._search.look(view.iteration, float(self._rule.score((), view))):
+                self.images[-1] = view.average.clone()
+                if first:
+                    self.first |= {"raw": raw, "automatic": averaged, "returned at": view.iteration}
+            if first:
+                self.first |= {"iterations": view.iteration, "CPU s": time.process_time() - self._began}
+        if first:
+            self.first["raw, oracle"] = max(raw, self.first.get("raw, oracle", raw))
+            self.first["oracle"] = max(averaged, self.first.get("oracle", averaged))
+            for name, value in zip(self.curves, (float(view.iteration), raw, averaged, held), strict=True):
+                self.curves[name].append(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Followed(Cell):
+    """A network whose weights depend on the seed alone, fitted by Adam without jitter to what is made of a picture."""
+
+    picture: Picture
+    size: int
+    iterations: int
+    seed: int = 0
+    device: str = "cpu"
+
+    def build(self) -> nn.Module:
+        """The network; its weights are drawn anew."""
+        raise NotImplementedError
+
+    def original(self) -> Tensor:
+        """The grey picture."""
+        return self.picture.tensor(self.size, grey=True).to(self.device)
+
+    def identity(self) -> Identity:
+        """What a target that is an image itself is fitted through."""
+        return Identity((self.size, self.size)).to(self.device)
+
+    def prior(
+        self,
+        *,
+        lr: float = 0.01,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        l1: float = 0.0,
+        l2: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> DeepImagePrior:
+        """The prior that fits this network, in single precision on every device."""
+        return DeepImagePrior(
+            drawn(self.build, self.seed),
+            seed=self.seed,
+            lr=lr,
+            jitter=0.0,
+            iterations=self.iterations,
+            bounds=bounds,
+            l1=l1,
+            l2=l2,
+            weight_decay=weight_decay,
+            precision="float32",
+        )
 
 
 def follow(

@@ -33,7 +33,7 @@ def protocol(gaps: list[float], gain: float) -> dict[Cell, Outcome]:
     image = np.zeros((4, 4, 3))
     curves = {name: [1.0, 2.0] for name in ("iteration", "raw", "averaged", "held-out error")}
     return {
-        Denoising(CAMERA, 25, "auto", 2, 32, None, seed): Outcome(
+        Denoising("auto", 2, None, picture=CAMERA, sigma=25, size=32, seed=seed): Outcome(
             {"noisy": 20.0, "raw": 24.0, "automatic": 26.0, "oracle": 26 + gap, "alone": 26.0, "ensemble": 26 + gain}
             | {"BM3D": 27.0, "iterations": 500, "CPU s": 9.0},
             {"truth": image, "noisy": image, "x": image},
@@ -55,10 +55,10 @@ def test_every_part_has_its_verdict() -> None:
     row = {"PSNR": 25.0, "network alone": 24.0, "Wiener": 24.5, "without prior": 20.0, "CPU s": 1.0, "iterations": 9}
     house, parrots = (Picture(name, "", Path()) for name in ("house_256", "parrots_256"))
     outcomes: dict[Cell, Outcome] = {
-        Timed(CAMERA, 25, 256): Outcome({**row, "BM3D": 26.0, "CPU s": 91.0, "seconds": 50.0}),
+        Timed(picture=CAMERA, sigma=25, size=256): Outcome({**row, "BM3D": 26.0, "CPU s": 91.0, "seconds": 50.0}),
         Speed("tapered", 256, 20): Outcome({"iterations per s": 20.0}),
-        Published(CAMERA, 25, None): Outcome({"raw": 29.0, "averaged": 30.5, "seconds": 9.0}),
-        Deepinv(CAMERA, 25, None): Outcome(
+        Published(picture=CAMERA, sigma=25, size=None): Outcome({"raw": 29.0, "averaged": 30.5, "seconds": 9.0}),
+        Deepinv(picture=CAMERA, sigma=25, size=None): Outcome(
             {"deepinv": 24.0, "deepinv s": 50.0, "ours": 25.0, "ours s": 9.0}
             | {"as good after s": 4.0, "times faster": 12.5}
         ),
@@ -80,7 +80,7 @@ def test_every_part_has_its_verdict() -> None:
 
 def test_one_long_fit_tells_what_the_automatic_stop_returns() -> None:
     """The image that the rule would have returned is, bit for bit, the one that a fit of its own returns."""
-    cell = Denoising(find("astronaut"), 50, "tapered", 1, 32, 600)
+    cell = Denoising("tapered", 1, 600, picture=find("astronaut"), sigma=50, size=32)
     row = cell.run().row
     truth = cell.picture.tensor(32)
     fit = DeepImagePrior("tapered", iterations=600).fit(
