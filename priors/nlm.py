@@ -25,9 +25,9 @@ class NLM(Functional):
     0.3 dB worse). Good on texture and repeated structure. No function has this prox, so it comes without a value and
     without a promise of convergence.
 
-    With ``strength="auto"`` its square is ``min(0.5 / sqrt(C) + 0.04 r, 0.8)``, r the ratio of the standard deviations
-    of picture and noise: where noise hides the picture, what sets like patches apart is chance, which averages out over
-    the channels; where it does not, it is the picture itself.
+    With ``strength="auto"`` it is 0.7 in grey. In C channels its square is ``0.49 c + 0.1 (1 - c) r`` with
+    ``c = C^-1/2``, at most 0.8, r the ratio of the standard deviations of picture and noise: what chance puts between
+    like patches averages out over the channels, what the picture puts there does not.
 
     ``backend`` is "numba" (CPU, when installed; no autograd), "torch" (any device) or "auto".
 
@@ -80,7 +80,8 @@ class NLM(Functional):
             return torch.full_like(variance, self.strength**2)
         power = v.var(dim=(-2, -1), correction=0, keepdim=True).mean(dim=-3, keepdim=True)
         ratio = ((power - variance).clamp_min(0) / variance).sqrt()
-        return (0.5 / math.sqrt(v.shape[-3]) + 0.04 * ratio).clamp_max(0.8)
+        c = 1 / math.sqrt(v.shape[-3])
+        return (0.49 * c + 0.1 * (1 - c) * ratio).clamp_max(0.8)
 
     def _use_compiled(self, v: Tensor) -> bool:
         if self.backend == "auto":

@@ -95,7 +95,8 @@ def test_automatic_strength_follows_each_picture(backend, seed, channels, sigma)
     for v, x in zip(batch, NLM(backend=backend).prox(batch, tau), strict=True):
         power = np.mean([np.var(channel) for channel in v.numpy()])
         ratio = np.sqrt(max(power / tau - 1, 0))
-        strength = np.sqrt(min(0.5 / np.sqrt(channels) + 0.04 * ratio, 0.8))
+        c = 1 / np.sqrt(channels)
+        strength = np.sqrt(min(0.49 * c + 0.1 * (1 - c) * ratio, 0.8))
         assert (x - NLM(strength=strength, backend=backend).prox(v, tau)).abs().max() <= 1e-12
 
 
