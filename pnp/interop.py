@@ -25,7 +25,7 @@ def _on_vectors(A: LinearOperator, f: Callable[[Tensor], Tensor], shape: tuple[i
         real = A.dtype.to_real() if A._anchor() is not None else tensor.dtype.to_real()
         tensor = tensor.to(A.device, real.to_complex() if tensor.is_complex() else real)
         with torch.no_grad():
-            return f(tensor).flatten().cpu().numpy()
+            return f(tensor).resolve_conj().resolve_neg().flatten().cpu().numpy()
 
     return apply
 
