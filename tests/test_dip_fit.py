@@ -481,17 +481,20 @@ def test_give_back_through_an_operator_is_the_best_linear_estimate():
     assert psnr(give_back(A, y, wrong, torch.tensor(0.01)), x) > psnr(wrong, x) + 0.3
 
 
-def test_running_average_forgets_the_start():
-    """The average of t images has factor min(beta, (1 + t) / (10 + t)): the first image has left it after 50."""
+@pytest.mark.parametrize(("network", "asked", "limit", "recent"), [
+    ("tapered", None, 0.99, 10), ("light", None, 0.998, 4), ("light", 0.9, 0.9, 4),
+])  # fmt: skip
+def test_running_average_forgets_the_start(network, asked, limit, recent):
+    """The average of t images has factor min(beta, (1 + t) / (k + t)): the first image has left it after 50."""
     from pnp.priors.dip.settings import Settings
 
-    fit = Settings(network="light").start_fit(
+    fit = Settings(network=network, average=asked).start_fit(
         (1, 8, 8), low=0.0, high=1.0, device=torch.device("cpu"), relative_sigma=0.1
     )
     average = 0.0
     for t in range(50):
         value = 100.0 if t == 0 else float(t % 3)
-        beta = min(0.99, (1 + t) / (10 + t)) if t else 0.0
+        beta = min(limit, (1 + t) / (recent + t)) if t else 0.0
         average = beta * average + (1 - beta) * value
         fit.observe(torch.full((1, 8, 8), value))
         assert t or (fit.average == value).all()

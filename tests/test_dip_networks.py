@@ -71,9 +71,9 @@ def test_any_size_and_channels(name, height, width, channels):
     [
         ("cpu", 256, None, False, "tapered"),
         ("cpu", 256, 0.05, False, "tapered"),
-        ("cpu", 256, 0.09, False, "light"),
-        ("cpu", 257, 0.09, False, "tapered"),
-        ("cpu", 257, 0.4, False, "light"),
+        ("cpu", 512, 0.09, False, "light"),
+        ("cpu", 513, 0.09, False, "tapered"),
+        ("cpu", 513, 0.4, False, "light"),
         ("cpu", 256, 0.09, True, "tapered"),
         ("cpu", 256, 0.4, True, "light"),
         ("cuda", 512, 0.01, False, "fast"),

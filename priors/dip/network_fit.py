@@ -30,7 +30,7 @@ class NetworkFit:
 
     All parameters are views into one float32 vector, so Adam is one fused kernel, a snapshot one copy and the distance
     from the start one norm; 4-d weights are laid out channels last. ``output`` is the image of the last step and
-    ``average`` their running mean with factor ``min(average, (1 + t) / (10 + t))``, which forgets the start.
+    ``average`` their running mean with factor ``min(beta, (1 + t) / (k + t))``, which forgets the start.
     A step never waits for the device, so that it can be captured once in a CUDA graph and replayed.
     """
 
@@ -45,14 +45,13 @@ class NetworkFit:
         sigmoid: bool,
         recipe: Recipe,
         generator: torch.Generator,
-        average: float = 0.99,
         precision: torch.dtype = torch.float32,
         penalties: Penalties | None = None,
     ) -> None:
         penalties = penalties or Penalties()
         self.network, self.shape, self.recipe, self.generator = network.train(), shape, recipe, generator
         self.centre, self.span, self.sigmoid = centre, span, sigmoid
-        self.limit, self.precision, self.penalties = average, precision, penalties
+        self.limit, self.precision, self.penalties = recipe.average, precision, penalties
         device = z.device
         self.z = z.contiguous(memory_format=torch.channels_last)
         self.noise = torch.zeros_like(z.permute(0, 2, 3, 1).contiguous())  # its own memory in one piece draws fastest
@@ -112,7 +111,7 @@ class NetworkFit:
     def observe(self, image: Tensor) -> None:
         """Take ``image`` into the running average."""
         self.output.copy_(image)
-        weight = torch.clamp((1 + self.count) / (10 + self.count), max=self.limit)
+        weight = torch.clamp((1 + self.count) / (self.recipe.recent + self.count), max=self.limit)
         weight = torch.where(self.count > 0, weight, 0)
         self.average.lerp_(self.output, 1 - weight)
         self.count += 1

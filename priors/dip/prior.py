@@ -44,9 +44,9 @@ class DeepImagePrior(Functional):
     ``network`` is a preset ("paper", "fast", "small", "tiny", "light", "tapered"), an architecture ("encoder-decoder",
     "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto" (one of the presets, by device, size and
     noise), or any ``torch.nn.Module`` that maps (1, C', H', W') to (1, C, >= H, >= W). ``jitter`` is the standard
-    deviation of noise added to z at each step, ``average`` the factor of the running mean of the outputs, ``bounds``
-    the range of the output ("auto": that of the first image; None: a linear output). ``steps`` are Adam steps of a
-    proximal map: the first, and each later one.
+    deviation of noise added to z at each step, ``average`` the largest factor of the running mean of the outputs; None
+    takes the preset's. ``bounds`` is the range of the output ("auto": that of the first image; None: a linear output).
+    ``steps`` are Adam steps of a proximal map: the first, and each later one.
     ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
     [0, 1]) and ``weight_decay`` (AdamW's) are off: Anderson found that none helps. ``residual`` gives back, locally,
     what of ``v - f`` exceeds the noise. ``deterministic`` repeats bit for bit on a GPU too.
@@ -68,7 +68,7 @@ class DeepImagePrior(Functional):
         jitter: float | None = None,
         iterations: int | None = None,
         steps: tuple[int, int] = (FIRST_STEPS, WARM_STEPS),
-        average: float = 0.99,
+        average: float | None = None,
         bounds: str | tuple[float, float] | None = "auto",
         upsample: str | None = None,
         normalisation: str = "batch",
@@ -90,7 +90,7 @@ class DeepImagePrior(Functional):
         for name, value in (("lr", lr), ("jitter", jitter), ("l1", l1), ("l2", l2), ("weight_decay", weight_decay)):
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"DeepImagePrior: {name} must be finite and >= 0, got {value!r}.")
-        if not 0 <= average < 1:
+        if average is not None and not 0 <= average < 1:
             raise ValueError(f"DeepImagePrior: average must be in [0, 1), got {average!r}.")
         if not 0 <= dropout < 1:
             raise ValueError(f"DeepImagePrior: dropout must be in [0, 1), got {dropout!r}.")

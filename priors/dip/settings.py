@@ -24,7 +24,7 @@ class Settings:
     lr: float | None = None
     jitter: float | None = None
     iterations: int | None = None
-    average: float = 0.99
+    average: float | None = None
     bounds: str | tuple[float, float] | None = "auto"
     layout: Layout = dataclasses.field(default_factory=Layout)
     penalties: Penalties = dataclasses.field(default_factory=Penalties)
@@ -49,6 +49,7 @@ class Settings:
             lr=chosen.lr if self.lr is None else self.lr,
             jitter=chosen.jitter if self.jitter is None else self.jitter,
             iterations=chosen.iterations if self.iterations is None else self.iterations,
+            average=chosen.average if self.average is None else self.average,
         )
 
     def working_precision(self, device: torch.device) -> tuple[torch.dtype, str]:
@@ -103,7 +104,6 @@ class Settings:
             sigmoid=bounded,
             recipe=self.recipe(name, relative_sigma),
             generator=torch.Generator(device).manual_seed(_stream(self.seed, member, 1)),
-            average=self.average,
             precision=precision,
             penalties=dataclasses.replace(self.penalties, scale=penalty_scale),
         )
