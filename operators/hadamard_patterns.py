@@ -38,10 +38,12 @@ class HadamardPatterns(Direct):
         self.length, self.random = length, random
         self.register_buffer("order", order)
         self.register_buffer("position", position)
-        self.register_buffer("scale", torch.ones((), dtype=dtype) / math.sqrt(self.columns))
+        # The precision to work in and nothing else: a number rounded to float32 would stay so in double().
+        self.register_buffer("precision", torch.zeros((), dtype=dtype), persistent=False)
         self.order: Tensor
         self.position: Tensor
-        self.scale: Tensor
+        self.precision: Tensor
+        self.scale = 1 / math.sqrt(self.columns)
         self.repeats = len(order) > length or int(torch.bincount(order).max()) > 1
         self._matrices: Cache[list[Tensor]] = Cache()
         self._places: Cache[Tensor] = Cache()
@@ -81,7 +83,7 @@ class HadamardPatterns(Direct):
         return (r + self._keep(lifted)) / (c + rho)
 
     def _solve_primal(self, b: Tensor, rho: float | Tensor) -> Tensor:
-        counts = self._counts.get([self.order, self.scale], self._count)
+        counts = self._counts.get([self.order, self.precision], self._count)
         spectral = transform(self._transforms(), self._place(b.flatten(-len(self.in_shape))))
         rho = rho.reshape(*rho.shape[: max(rho.ndim - len(self.in_shape), 0)], 1) if isinstance(rho, Tensor) else rho
         x = transform([a.mT for a in self._transforms()], spectral / (counts + rho)) / self.length
@@ -160,16 +162,16 @@ class HadamardPatterns(Direct):
 
     def _transforms(self) -> list[Tensor]:
         return self._matrices.get(
-            [self.scale], lambda: [hadamard(n).to(self.scale) for n in orders(self.length) or (self.length,)]
+            [self.precision], lambda: [hadamard(n).to(self.precision) for n in orders(self.length) or (self.length,)]
         )
 
     def _count(self) -> Tensor:
         """How often each row was measured, times its squared norm."""
-        return torch.bincount(self.order, minlength=self.length).to(self.scale) * (self.length / self.columns)
+        return torch.bincount(self.order, minlength=self.length).to(self.precision) * (self.length / self.columns)
 
     def _unused(self) -> tuple[Tensor, Tensor, Tensor]:
         """The places without a pixel, the eigenvalues of ``I - U^T U`` and their eigenvectors."""
-        return self._dark.get([self.position, self.order, self.scale], self._decompose)
+        return self._dark.get([self.position, self.order, self.precision], self._decompose)
 
     def _image(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], *self.in_shape)
@@ -187,4 +189,4 @@ class HadamardPatterns(Direct):
             kept[self.order] = transform(matrices, z)[self.order]
             gram[:, column] = transform([a.mT for a in matrices], kept)[places]
         values, vectors = torch.linalg.eigh(gram)
-        return places, (1 - values).flip(0).clamp(0, 1).to(self.scale), vectors.flip(1).to(self.scale)
+        return places, (1 - values).flip(0).clamp(0, 1).to(self.precision), vectors.flip(1).to(self.precision)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from strategies import COMPLEX, OPERATORS, operators
 
@@ -36,6 +36,20 @@ test_operators_obey_every_law_in_float64 = obeys_every_law(f64, 4)
 test_operators_obey_every_law_in_float32 = obeys_every_law(f32, 2)
 test_operators_obey_every_law_in_complex128 = obeys_every_law(c128, 2)
 test_operators_obey_every_law_in_complex64 = obeys_every_law(c64, 1)
+
+
+ROUNDED = pytest.mark.xfail(reason="its taps are a buffer, which keeps float32's rounding")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(e.name, marks=ROUNDED if e.name == "Wavelet" else ()) for e in OPERATORS]
+)
+@given(data=st.data(), seed=seeds)
+@settings(max_examples=1, phases=[Phase.generate])
+def test_operators_built_in_float32_obey_every_law_once_they_are_double(name, data, seed):
+    """No number that float32 had to round is kept from the time before."""
+    A = data.draw(operators(name=name, shape=(5, 6), dtype=f32)).double()
+    assert not broken(A, seed=seed, dtype=f64)
 
 
 def product_solves_its_normal_equations(p):
