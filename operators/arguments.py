@@ -42,6 +42,20 @@ def real_tensor(value: Any, name: str, usage: str) -> Tensor:
     return value if value.is_floating_point() else value.to(torch.get_default_dtype())
 
 
+def precision(value: Any, usage: str) -> torch.dtype:
+    """The dtype of an operator's real numbers, torch's default for None. Raises: TypeError if it is no real one."""
+    if value is None:
+        return torch.get_default_dtype()
+    if not isinstance(value, torch.dtype) or not value.is_floating_point:
+        told = str(value) if isinstance(value, torch.dtype) else type(value).__name__
+        name, _, rest = usage.partition(")")
+        raise TypeError(
+            f"{name.partition('(')[0]}: expected dtype as a floating-point torch.dtype, got {told}; "
+            f"call {name}, dtype=torch.float32){rest}."
+        )
+    return value
+
+
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a real number, and no truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
-from .arguments import is_number, real_tensor, refusal, shape_of, whole
+from .arguments import is_number, precision, real_tensor, refusal, shape_of, whole
 from .cache import Cache
 from .paired import paired
 from .strips import Strips, strips, tiles
@@ -55,7 +55,7 @@ class Radon(LinearOperator):
         elif not isinstance(angles, Tensor) and not (isinstance(angles, Sequence) and all(map(is_number, angles))):
             raise TypeError(refusal(usage, "angles as their number or a vector of degrees", angles))
         degrees = real_tensor(torch.as_tensor(angles), "angles", usage)
-        degrees = degrees.to(dtype or degrees.dtype)
+        degrees = degrees if dtype is None else degrees.to(precision(dtype, usage))
         if degrees.ndim != 1 or len(degrees) == 0 or not bool(torch.isfinite(degrees).all()):
             raise ValueError(f"Radon: expected a vector of finite angles in degrees, got {given}.")
         count = math.ceil(math.hypot(*shape)) if detectors is None else detectors

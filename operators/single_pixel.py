@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from pnp.linear_operator import LinearOperator
 
-from .arguments import number, shape_of, whole
+from .arguments import is_number, number, precision, shape_of, whole
 from .delegate import Delegate
 from .dense_patterns import KINDS, DensePatterns
 from .hadamard import next_length, sequency
@@ -62,47 +63,88 @@ class SinglePixel(Delegate):
                 f"SinglePixel: expected an ordering out of {', '.join(ORDERINGS)} (Hadamard patterns only), "
                 f"got {ordering!r} for {patterns!r}."
             )
-        dtype = dtype or torch.get_default_dtype()
-        super().__init__(_engine(shape, int(measurements), patterns, seed, ordering, dtype))
+        super().__init__(_engine(shape, int(measurements), patterns, seed, ordering, precision(dtype, usage)))
         self.patterns, self.ordering = patterns, ordering
 
     def pattern(self, index: int) -> Tensor:
-        """Row ``index`` of ``A`` as a picture, with the operator's scaling. Shapes: (*shape)."""
+        """Row ``index`` of ``A`` as a picture, with the operator's scaling; a negative one counts from the end.
+
+        Shapes: (*shape).
+        Raises: TypeError unless ``index`` is an integer, ValueError if there is no such pattern.
+        """
+        usage, m = f"{self._name}.pattern", self.out_shape[0]
+        if isinstance(index, bool) or not hasattr(index, "__index__") or isinstance(index, Tensor) and index.ndim:
+            raise TypeError(f"{usage}: expected the number of one pattern, got {index!r:.60}; ask for one at a time.")
+        if not -m <= operator.index(index) < m:
+            raise ValueError(f"{usage}: expected one of the {m} patterns, 0 to {m - 1}, got {index}; build more.")
         row = torch.zeros(self.out_shape, dtype=self.dtype, device=self.device)
-        row[index] = 1
+        row[operator.index(index)] = 1
         return self.adjoint(row)
 
-    def prepare(self, raw: Tensor, *, dark: float | Tensor = 0.0) -> Tensor:
+    def prepare(self, raw: Tensor, complement: Tensor | None = None, *, dark: float | Tensor = 0.0) -> Tensor:
         """Data for ``A`` from what the detector read while the mirrors showed 0/1 patterns.
 
-        A mirror array shows no negative light. With (..., 2, m) readings, first the pixels where a pattern is positive,
-        then those where it is negative, the difference is taken and every constant offset cancels. With (..., m)
-        readings of the positive parts alone, ``dark`` is subtracted and Hadamard patterns are completed by their
-        constant first one; binary patterns need nothing else. Gaussian patterns need both exposures.
+        A mirror array shows no negative light. ``raw`` are the readings of the pixels where a pattern is positive;
+        those of the pixels where it is negative, if they were taken, are ``complement``. Of both, the difference is
+        taken, in which every offset that they share cancels, ``dark`` included, whatever it is. From ``raw`` alone,
+        ``dark`` is subtracted; Hadamard patterns are then completed by their constant first one, binary patterns need
+        nothing else, and Gaussian and Rademacher patterns need both exposures.
 
-        Shapes: ``raw`` (..., m) or (..., 2, m); ``dark`` broadcasts against ``raw``; returns (..., m).
+        Shapes: ``raw`` and ``complement`` (..., m), ``dark`` a number or broadcasting against them; returns (..., m),
+        in the operator's precision.
         Units: one unit of ``raw`` is the sum of the image over the pixels shown, at full mirror weight.
-        Raises: ValueError for another shape, or where one exposure cannot give signed data.
+        Raises: TypeError for what is no real tensor; ValueError for another shape, or where one exposure cannot give
+        signed data.
         """
-        m = self.rows
-        scale = 1 / math.sqrt(self.columns if self.patterns == "hadamard" else m)
-        paired = raw.ndim >= 2 and tuple(raw.shape[-2:]) == (2, m)
-        if not paired and (raw.ndim < 1 or raw.shape[-1] != m):
-            raise ValueError(f"{self._name}.prepare: expected (..., {m}) or (..., 2, {m}), got {tuple(raw.shape)}.")
-        if self.patterns == "binary":
-            scale = 1.0
-        if paired:
-            return (raw[..., 0, :] - raw[..., 1, :]) * scale
-        light = raw - dark
+        m, who = self.out_shape[0], f"{self._name}.prepare"
+        raw = self._readings(raw, "raw")
+        if not is_number(dark) and (not isinstance(dark, Tensor) or dark.is_complex()):
+            told = str(dark.dtype) if isinstance(dark, Tensor) else type(dark).__name__
+            raise TypeError(f"{who}: expected dark as a number or a real torch.Tensor, got {told}; 0 is no dark light.")
+        if isinstance(dark, Tensor) and not _broadcasts(dark, raw):
+            raise ValueError(
+                f"{who}: expected dark as a number or of a shape that broadcasts against that of raw, "
+                f"{tuple(raw.shape)}, got {tuple(dark.shape)}; one number a reading is (..., {m})."
+            )
+        scale = {"hadamard": 1 / math.sqrt(self.columns), "binary": 1.0}.get(self.patterns, 1 / math.sqrt(m))
+        if complement is not None:
+            other = self._readings(complement, "complement")
+            if other.shape != raw.shape:
+                raise ValueError(
+                    f"{who}: expected complement of the shape of raw, {tuple(raw.shape)}, got {tuple(other.shape)}; "
+                    "give both exposures of the same patterns."
+                )
+            return (raw - other) * scale
+        light = raw - (dark.to(raw) if isinstance(dark, Tensor) else dark)
         if self.patterns == "binary":
             return light
         if self.patterns != "hadamard":
-            raise ValueError(f"{self._name}.prepare: {self.patterns} patterns need both exposures, (..., 2, {m}).")
+            raise ValueError(
+                f"{who}: expected both exposures of {self.patterns} patterns, got one; call prepare(raw, complement)."
+            )
         return (2 * light - light[..., :1]) * scale  # pattern = 2 * shown - constant
+
+    def _readings(self, readings: Tensor, name: str) -> Tensor:
+        """The detector's numbers as the operator takes them."""
+        who, m = f"{self._name}.prepare", self.out_shape[0]
+        if not isinstance(readings, Tensor) or readings.is_complex():
+            told = str(readings.dtype) if isinstance(readings, Tensor) else type(readings).__name__
+            raise TypeError(f"{who}: expected {name} as a real torch.Tensor, got {told}; torch.as_tensor converts it.")
+        if readings.ndim < 1 or readings.shape[-1] != m or readings.numel() == 0:
+            raise ValueError(
+                f"{who}: expected {name} of shape (..., {m}), one reading a pattern, got {tuple(readings.shape)}; "
+                "two exposures of each pattern are two arguments, prepare(raw, complement)."
+            )
+        return readings.to(self.device, self.dtype)
 
     def __repr__(self) -> str:
         kind = self.patterns if self.ordering == "scrambled" else f"{self.patterns}, {self.ordering}"
         return f"{self._name[:-1]}, {kind})"
+
+
+def _broadcasts(a: Tensor, b: Tensor) -> bool:
+    """Whether ``a`` broadcasts to the shape of ``b``."""
+    return a.ndim <= b.ndim and all(n in (1, k) for n, k in zip(reversed(a.shape), reversed(b.shape), strict=False))
 
 
 def _engine(

@@ -3,12 +3,13 @@
 import math
 import time
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pnp.operators import SinglePixel
+from pnp.operators import Radon, SinglePixel
 from pnp.operators.hadamard import hadamard, next_length, orders
 
 float64 = torch.float64
@@ -107,26 +108,101 @@ def test_ordered_patterns_fit_any_picture():
     assert (A.pattern(0) > 0).all()
 
 
-@pytest.mark.parametrize("patterns", ["hadamard", "rademacher", "gaussian"])
-def test_prepare_removes_dark_light_by_complementary_exposures(patterns):
+def exposures(A, x):
+    """What the detector reads of the positive and of the negative part of every pattern, without any offset."""
+    weight = {"hadamard": A.columns, "binary": 1}.get(A.patterns, A.rows)
+    shown = A.to_dense() * math.sqrt(weight)
+    return tuple(x.flatten(-2) @ part.clamp_min(0).mT for part in (shown, -shown))
+
+
+@pytest.mark.parametrize("items", [(), (2,), (3, 2)])
+@pytest.mark.parametrize("patterns", ["hadamard", "rademacher", "gaussian", "binary"])
+def test_the_difference_of_complementary_exposures_is_free_of_offsets(patterns, items):
+    """Whatever the offset, whatever is said about it; two items are no pair."""
     A = SinglePixel((4, 4), 10, patterns, dtype=float64)
-    x = randn(4, 4).abs()
-    shown = A.to_dense() * math.sqrt(16 if patterns == "hadamard" else 10)
-    raw = torch.stack([shown.clamp_min(0) @ x.flatten(), (-shown).clamp_min(0) @ x.flatten()]) + 0.37
-    torch.testing.assert_close(A.prepare(raw), A.forward(x))
+    x = randn(*items, 4, 4).abs()
+    first, second = exposures(A, x)
+    for offset, dark in ((0.0, 0.0), (0.37, 0.0), (0.37, 0.37), (0.37, randn(10)), (randn(*items, 1), 0.2)):
+        torch.testing.assert_close(A.prepare(first + offset, second + offset, dark=dark), A.forward(x))
 
 
-def test_prepare_completes_single_exposures():
+@pytest.mark.parametrize("items", [(), (2,), (3, 2)])
+@pytest.mark.parametrize("patterns", ["hadamard", "binary"])
+def test_single_exposures_are_completed_and_their_dark_light_subtracted(patterns, items):
+    A = SinglePixel((4, 4), 10, patterns, dtype=float64)
+    x = randn(*items, 4, 4).abs()
+    raw, _ = exposures(A, x)
+    for dark in (0.0, 0.2, randn(10), randn(*items, 1)):
+        torch.testing.assert_close(A.prepare(raw + dark, dark=dark), A.forward(x))
+
+
+def test_counts_become_data_of_the_operators_precision():
+    A = SinglePixel((4, 4), 10, "binary")
+    counts = torch.arange(10, dtype=torch.int32)
+    assert A.prepare(counts, dark=1.0).dtype == torch.float32
+    assert A.prepare(counts, counts, dark=torch.ones(10, dtype=float64)).dtype == torch.float32
+    assert A.prepare(counts).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (([1.0] * 10,), TypeError, "expected raw as a real torch.Tensor, got list; torch.as_tensor"),
+        ((torch.ones(10, dtype=torch.complex64),), TypeError, "got torch.complex64"),
+        ((torch.ones(10), [1.0] * 10), TypeError, "expected complement as a real torch.Tensor, got list"),
+        ((torch.ones(9),), ValueError, r"expected raw of shape \(..., 10\), one reading a pattern, got \(9,\); two"),
+        ((torch.ones(()),), ValueError, r"got \(\)"),
+        ((torch.ones(0, 10),), ValueError, r"got \(0, 10\)"),
+        ((torch.ones(10), torch.ones(9)), ValueError, "expected complement of shape"),
+        ((torch.ones(2, 10), torch.ones(10)), ValueError, r"shape of raw, \(2, 10\), got \(10,\); give both"),
+    ],
+)
+def test_readings_that_do_not_fit_are_refused(arguments, kind, message):
+    A = SinglePixel((4, 4), 10)
+    with pytest.raises(kind, match=rf"^SinglePixel\(4x4 -> 10\).prepare: .*{message}"):
+        A.prepare(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("dark", "kind", "message"),
+    [
+        (torch.ones(3), ValueError, r"broadcasts against that of raw, \(2, 10\), got \(3,\); one number a reading"),
+        (torch.ones(4, 2, 10), ValueError, r"got \(4, 2, 10\)"),
+        ([0.1], TypeError, "expected dark as a number or a real torch.Tensor, got list; 0"),
+        (None, TypeError, "got NoneType"),
+        (torch.ones(10, dtype=torch.complex64), TypeError, "got torch.complex64"),
+    ],
+)
+def test_dark_light_that_does_not_fit_is_refused(dark, kind, message):
+    A = SinglePixel((4, 4), 10)
+    with pytest.raises(kind, match=rf"prepare: .*{message}"):
+        A.prepare(torch.ones(2, 10), dark=dark)
+
+
+@pytest.mark.parametrize("patterns", ["gaussian", "rademacher"])
+def test_one_exposure_of_signed_patterns_is_refused(patterns):
+    with pytest.raises(ValueError, match=rf"both exposures of {patterns} patterns, got one; call prepare"):
+        SinglePixel((4, 4), 10, patterns).prepare(torch.ones(2, 10))
+
+
+def test_patterns_are_asked_for_one_at_a_time():
     A = SinglePixel((4, 4), 10, dtype=float64)
-    x = randn(4, 4).abs()
-    shown = (A.to_dense() * 4 + 1) / 2
-    torch.testing.assert_close(A.prepare(shown @ x.flatten() + 0.2, dark=0.2), A.forward(x))
-    B = SinglePixel((4, 4), 10, "binary", dtype=float64)
-    torch.testing.assert_close(B.prepare(B.forward(x) + 0.2, dark=0.2), B.forward(x))
-    with pytest.raises(ValueError, match="both exposures"):
-        SinglePixel((4, 4), 10, "gaussian", dtype=float64).prepare(randn(10))
-    with pytest.raises(ValueError, match="expected"):
-        A.prepare(randn(9))
+    rows = A.to_dense().reshape(10, 4, 4)
+    for index in (0, 9, -1, -10, np.int64(3), torch.tensor(3)):
+        torch.testing.assert_close(A.pattern(index), rows[int(index)])
+    for index in (slice(2), [1, 2], None, 1.5, True, torch.ones(1, dtype=torch.long)):
+        with pytest.raises(TypeError, match=r"^SinglePixel\(4x4 -> 10\).pattern: expected the number of one pattern"):
+            A.pattern(index)
+    for index in (10, 20, -11):
+        with pytest.raises(ValueError, match=rf"expected one of the 10 patterns, 0 to 9, got {index}; build"):
+            A.pattern(index)
+
+
+@pytest.mark.parametrize("make", [lambda d: SinglePixel((4, 4), 3, dtype=d), lambda d: Radon((4, 4), 3, dtype=d)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, torch.bool, "float32", float])
+def test_precisions_that_are_none_are_refused(make, dtype):
+    with pytest.raises(TypeError, match=r"^(SinglePixel|Radon): expected dtype .*, got .*; call \w+\(.*, dtype=torch"):
+        make(dtype)
 
 
 def test_large_pictures_are_fast_and_take_linear_memory():
