@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from types import EllipsisType
 
@@ -52,7 +53,6 @@ class Blur(Delegate):
             kernel = kernel[0]
         super().__init__(_engine(kernel, shape, boundary, ndim))
         self.boundary = boundary
-        self.batch = kernel.shape[0] if kernel.ndim == ndim + 2 else None
 
     @classmethod
     def gaussian(
@@ -103,6 +103,8 @@ class Blur(Delegate):
     def start(self, y: Tensor) -> Tensor:
         if self.boundary == "circular":
             return self.engine.start(y)
+        if self.lead:  # the norm is that of the largest item
+            return self._item_by_item(lambda A, part: A.start(part), y)
         flat = y.reshape(-1, 1, *self.out_shape[-self.ndim :])
         pads = [(n - m - (n - m) // 2, (n - m) // 2) for n, m in zip(self.in_shape, self.out_shape, strict=True)]
         widths = [n for pair in reversed(pads[-self.ndim :]) for n in pair]
@@ -112,6 +114,8 @@ class Blur(Delegate):
         return self._tikhonov(y, 1e-2 * self.norm() ** 2, v, 1e-3, None)[0]
 
     def noise_level(self, y: Tensor) -> Tensor | None:
+        if self.lead:  # a frequency that one kernel destroys may pass another
+            return self._item_by_item(_one_level, y)
         if self.boundary == "circular" or y.is_complex():
             return self.engine.noise_level(y)
         flat = self.engine.noise_level(y)
@@ -124,21 +128,19 @@ class Blur(Delegate):
         flat = flat.square().reshape(*level.shape, -1).mean(dim=-1).sqrt()  # one number an item, channels alike
         return torch.where(level.isnan(), flat, level)
 
-    def _check(self, x: Tensor, shape: tuple[int, ...], method: str, what: str = "data") -> None:
-        super()._check(x, shape, method, what)
-        if self.batch is not None and (x.ndim < self.ndim + 2 or x.shape[-self.ndim - 2] != self.batch):
-            raise ValueError(
-                f"{self._name}.{method}: expected a batch of {self.batch}, one item a kernel, got {tuple(x.shape)}."
-            )
-
-    def take(self, keep: Tensor) -> LinearOperator:
-        if self.batch is None:
-            return self
+    def _take(self, keep: Tensor) -> LinearOperator:
         kernel = self.engine.get_buffer("kernel")
         return Blur(kernel[keep], self.in_shape, self.boundary, ndim=self.ndim)
 
     def __repr__(self) -> str:
         return f"{self._name[:-1]}, {self.boundary})"
+
+
+def _one_level(A: LinearOperator, y: Tensor) -> Tensor:
+    """The noise level of each item, its channels alike; NaN where ``A`` lets none be told."""
+    lead = y.shape[: y.ndim - len(A.out_shape)]
+    level = A.noise_level(y)
+    return y.new_full(lead, math.nan) if level is None else level.square().reshape(*lead, -1).mean(dim=-1).sqrt()
 
 
 def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> LinearOperator:

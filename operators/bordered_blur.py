@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .cache import Cache
-from .circular_blur import wrap
+from .circular_blur import items, wrap
 from .cosine import filter_cosines
 from .few_digits import FewDigits
 
@@ -63,6 +63,7 @@ class BorderedBlur(FewDigits):
         sizes, grid = kernel.shape[-ndim:], shape[-ndim:]
         out = tuple(n - size + 1 for n, size in zip(grid, sizes, strict=True)) if boundary == "valid" else grid
         super().__init__(shape, (*shape[:-ndim], *out), ndim=ndim)
+        self.lead = items(kernel, shape)
         self._keep(kernel)
         self.boundary, self.sizes, self.axes = boundary, tuple(sizes), tuple(range(-ndim, 0))
         for axis, (n, size) in enumerate(zip(grid, sizes, strict=True)):

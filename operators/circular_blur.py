@@ -24,6 +24,11 @@ def wrap(kernel: Tensor, shape: tuple[int, ...]) -> Tensor:
     return kernel
 
 
+def items(kernel: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The ``lead`` of a convolution of images of ``shape`` by one kernel an item: the kernel's dimensions before it."""
+    return tuple(kernel.shape[: max(kernel.ndim - len(shape), 0)])
+
+
 class CircularBlur(LinearOperator):
     """Periodic convolution ``A x = kernel * x``; its solve costs three real FFTs.
 
@@ -33,7 +38,7 @@ class CircularBlur(LinearOperator):
     """
 
     def __init__(self, kernel: Tensor, shape: tuple[int, ...], *, ndim: int = 2) -> None:
-        super().__init__(shape, shape, ndim=ndim)
+        super().__init__(shape, shape, ndim=ndim, lead=items(kernel, shape))
         self.register_buffer("kernel", kernel)
         self.kernel: Tensor
         self._spectrum: Cache[Tensor] = Cache()

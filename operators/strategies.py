@@ -72,6 +72,12 @@ def gaussian(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blu
     return Blur.gaussian(some(draw, 8) / 10, shape, boundary, dtype=dtype)
 
 
+def items(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blur:
+    """One kernel for each of two items."""
+    taps = (some(draw, min(shape[0], 5)), some(draw, min(shape[1], 5)))
+    return Blur(random(draw, (2, 1, *taps), dtype), shape, boundary)
+
+
 def rows(draw: Draw, dtype: torch.dtype) -> Tensor:
     """Two kernels of one row, hence separable."""
     return random(draw, (2, 1, some(draw, 5)), dtype)
@@ -143,6 +149,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Blur disk reflect", lambda draw, shape, dtype: Blur.disk(some(draw, 9) / 2, shape, "reflect", dtype=dtype)),
     Entry("Blur separable a channel", lambda draw, shape, dtype: Blur(rows(draw, dtype), (2, *shape), "zero")),
     Entry("Blur a channel", lambda draw, shape, dtype: Blur(kernel(draw, dtype, lead=(3,)), (3, *shape))),
+    Entry("Blur an item circular", lambda draw, shape, dtype: items(draw, shape, dtype, "circular")),
+    Entry("Blur an item valid", lambda draw, shape, dtype: items(draw, shape, dtype, "valid")),
+    Entry("Blur an item zero", lambda draw, shape, dtype: items(draw, shape, dtype, "zero")),
+    Entry("Blur an item replicate", lambda draw, shape, dtype: items(draw, shape, dtype, "replicate")),
+    Entry("Blur an item reflect", lambda draw, shape, dtype: items(draw, shape, dtype, "reflect")),
+    Entry("Blur an item symmetric", lambda draw, shape, dtype: items(draw, shape, dtype, "symmetric")),
+    Entry(
+        "Blur an item and a channel",
+        lambda draw, shape, dtype: Blur(kernel(draw, dtype, 5, lead=(2, 3)), (3, *shape), "zero"),
+    ),
     Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
     Entry("VaryingBlur", lambda draw, shape, dtype: VaryingBlur(kernel(draw, dtype, 5, lead=(2, 2)), shape)),
     Entry("Mask", lambda draw, shape, dtype: Mask(weights(draw, shape, dtype))),

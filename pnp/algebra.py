@@ -19,7 +19,9 @@ class Derived(LinearOperator):
     def __init__(self, operator: LinearOperator, *, turned: bool = False) -> None:
         images, data = (operator.in_shape, operator.complex_in), (operator.out_shape, operator.complex_out)
         (source, complex_in), (target, complex_out) = (data, images) if turned else (images, data)
-        super().__init__(source, target, complex_in=complex_in, complex_out=complex_out, ndim=operator.ndim)
+        super().__init__(
+            source, target, complex_in=complex_in, complex_out=complex_out, ndim=operator.ndim, lead=operator.lead
+        )
         self.operator = operator
 
 
@@ -81,6 +83,9 @@ class Adjoint(Derived):
     def norm(self) -> float:
         return self.operator.norm()
 
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Adjoint(self.operator.take(keep))
+
     def __repr__(self) -> str:
         return f"({self.operator!r}).H"
 
@@ -129,6 +134,9 @@ class Conjugate(Around):
 
     def norm(self) -> float:
         return self.operator.norm()
+
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Conjugate(self.operator.take(keep))
 
     def __repr__(self) -> str:
         return f"conj({self.operator!r})"
@@ -229,6 +237,9 @@ class Scaled(Around):
     def norm(self) -> float:
         return abs(self.factor) * self.operator.norm()
 
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Scaled(self.factor, self.operator.take(keep))
+
     def __repr__(self) -> str:
         return f"{self.factor!r} * {self.operator!r}"
 
@@ -277,6 +288,9 @@ class Weighted(Around):
 
     def start(self, y: Tensor) -> Tensor:
         return self.operator.start(y / self.weight)
+
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Weighted(self.weight, self.operator.take(keep))
 
     def __repr__(self) -> str:
         return f"weighted {self.operator!r}"

@@ -27,6 +27,10 @@ class LinearOperator(torch.nn.Module):
     the real and the imaginary part of a complex image; one built with ``complex_in`` or ``complex_out`` has complex
     images or data and obeys ``<A x, y> = <x, A^H y>`` in the complex inner product.
 
+    One that holds parameters for each item of a batch says so by ``lead``, the leading dimensions that its images and
+    data then must have: (B, 1) where 1 stands for any number of channels, or (B,). Products, sums and stacks inherit
+    it, and ``take`` picks items.
+
     An operator that knows more says so by overriding facts (``row_gram``, ``column_gram``, ``spectrum``) or a solve
     (``_solve_dual``, ``_solve_primal``); everything else, algebra included, follows from these.
 
@@ -45,11 +49,12 @@ class LinearOperator(torch.nn.Module):
         complex_in: bool = False,
         complex_out: bool = False,
         ndim: int = 2,
+        lead: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         who = type(self).__name__
         self.in_shape, self.out_shape = _shape(in_shape, "in_shape", who), _shape(out_shape, "out_shape", who)
-        self.complex_in, self.complex_out, self.ndim = complex_in, complex_out, ndim
+        self.complex_in, self.complex_out, self.ndim, self.lead = complex_in, complex_out, ndim, tuple(lead)
 
     # What a subclass writes
     def _forward(self, x: Tensor) -> Tensor:
@@ -166,6 +171,8 @@ class LinearOperator(torch.nn.Module):
 
         What passes a convolution is mostly what it passes best; other operators are rated by their rows' mean power.
         """
+        if self.lead:  # the norm is that of the largest item
+            return self._item_by_item(LinearOperator.start, y)
         power = self.norm() ** 2 if isinstance(self.circulant(), Tensor) else self._row_power(y)
         return self._tikhonov(y, 1e-2 * power, None, None, None)[0]
 
@@ -187,7 +194,10 @@ class LinearOperator(torch.nn.Module):
 
     def take(self, keep: Tensor) -> LinearOperator:
         """The operator of the items ``keep`` (indices) of a batch, where it was built for one; itself otherwise."""
-        return self
+        return self._take(keep) if self.lead else self
+
+    def _take(self, keep: Tensor) -> LinearOperator:
+        raise NotImplementedError(f"{self!r} is built for a batch but does not implement _take.")
 
     def route(self) -> str:
         """One clause: how the regularised solve is done."""
@@ -277,14 +287,19 @@ class LinearOperator(torch.nn.Module):
         return f"{self!r}: {self.route()}; {cost}."
 
     def to_dense(self) -> Tensor:
-        """The matrix of one item, (M, N), for tiny shapes. Raises: ValueError above 2^24 entries."""
-        rows, columns = math.prod(self.out_shape), math.prod(self.in_shape)
-        if rows * columns > 1 << 24:
+        """The matrix of one item, (M, N), for tiny shapes; (B, M, N) where it was built for a batch.
+
+        Raises: ValueError above 2^24 entries.
+        """
+        rows, columns, items = math.prod(self.out_shape), math.prod(self.in_shape), math.prod(self.lead)
+        if items * rows * columns > 1 << 24:
             raise ValueError(
-                f"{self._name}.to_dense: {rows} x {columns} entries are too many; use forward and adjoint."
+                f"{self._name}.to_dense: {items * rows} x {columns} entries are too many; use forward and adjoint."
             )
-        basis = torch.eye(columns, dtype=self.dtype, device=self.device).reshape(columns, *self.in_shape)
-        return self.forward(basis).reshape(columns, rows).T
+        basis = torch.eye(columns, dtype=self.dtype, device=self.device)
+        basis = basis.reshape(columns, *(1,) * len(self.lead), *self.in_shape)
+        matrices = self.forward(basis.expand(columns, *self.lead, *self.in_shape)).reshape(columns, items, rows)
+        return matrices.permute(1, 2, 0) if self.lead else matrices[:, 0].T
 
     def to_pylops(self) -> pylops.LinearOperator:
         """This operator for pylops, on flat NumPy vectors of one item."""
@@ -379,12 +394,25 @@ class LinearOperator(torch.nn.Module):
                 f"{who}: expected {what} of shape (..., {', '.join(map(str, shape))}), got {tuple(x.shape)}; "
                 "an operator is built for one shape."
             )
+        lead = x.shape[: x.ndim - len(shape)][-len(self.lead) :] if self.lead else ()
+        if len(lead) != len(self.lead) or any(n not in (1, m) for n, m in zip(self.lead, lead, strict=True)):
+            expected = (self.lead[0], *("C" for _ in self.lead[1:]), *shape)
+            raise ValueError(
+                f"{who}: expected {what} of a batch of {self.lead[0]}, (..., {', '.join(map(str, expected))}), got "
+                f"{tuple(x.shape)}; the operator has parameters for each item, and take(i) is that of item i."
+            )
         anchor = self._anchor()
         if anchor is not None and (anchor.dtype != x.real.dtype or anchor.device != x.device):
             raise TypeError(
                 f"{who}: expected {anchor.dtype} on {anchor.device}, got {x.dtype} on {x.device}; "
                 "convert either side with .to(...)."
             )
+
+    def _item_by_item(self, f: Callable[[LinearOperator, Tensor], Tensor], y: Tensor) -> Tensor:
+        """``f`` of the operator and the data of each item that it is built for."""
+        axis = y.ndim - len(self.out_shape) - len(self.lead)
+        items = [f(self.take(torch.tensor([i])), part) for i, part in enumerate(y.unbind(axis))]
+        return torch.stack(items, dim=axis)
 
     def _by_parts(self, f: Callable[[Tensor], Tensor], x: Tensor, complex_in: bool, complex_out: bool) -> Tensor:
         """Apply ``f`` to a tensor of the field it was written for; a real map acts on real and imaginary part."""
@@ -425,6 +453,17 @@ class LinearOperator(torch.nn.Module):
         if not isinstance(power, Tensor) or b.is_complex():  # a constant changes nothing
             return b
         return divide(b, power + rho, self.ndim)
+
+
+def common_lead(*operators: LinearOperator) -> tuple[int, ...]:
+    """The ``lead`` of whatever is made of these operators. Raises: ValueError if they are built for other batches."""
+    leads = {A.lead for A in operators} - {()}
+    if len(leads) > 1:
+        raise ValueError(
+            f"{', '.join(map(repr, operators))}: expected operators built for the same batch, got leading dimensions "
+            f"{' and '.join(map(str, sorted(leads)))}; give each the same items, and channels to all or none."
+        )
+    return next(iter(leads), ())
 
 
 def _shape(shape: tuple[int, ...], name: str, who: str) -> tuple[int, ...]:

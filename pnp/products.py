@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from .circulant import divide
-from .linear_operator import LinearOperator
+from .linear_operator import LinearOperator, common_lead
 
 
 class Composition(LinearOperator):
@@ -26,7 +26,12 @@ class Composition(LinearOperator):
         complex_in = inner.complex_in or (outer.complex_in and not inner.complex_out)
         complex_out = outer.complex_out or (inner.complex_out and not outer.complex_in)
         super().__init__(
-            inner.in_shape, outer.out_shape, complex_in=complex_in, complex_out=complex_out, ndim=inner.ndim
+            inner.in_shape,
+            outer.out_shape,
+            complex_in=complex_in,
+            complex_out=complex_out,
+            ndim=inner.ndim,
+            lead=common_lead(outer, inner),
         )
         self.outer, self.inner = outer, inner
 
@@ -119,6 +124,9 @@ class Composition(LinearOperator):
     def rows(self) -> int:
         return self.outer.rows
 
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Composition(self.outer.take(keep), self.inner.take(keep))
+
     def __repr__(self) -> str:
         return f"{self.outer!r} @ {self.inner!r}"
 
@@ -138,7 +146,12 @@ class Sum(LinearOperator):
         if (left.complex_in, left.complex_out) != (right.complex_in, right.complex_out):
             raise TypeError(f"{left!r} + {right!r}: one is complex, the other real.")
         super().__init__(
-            left.in_shape, left.out_shape, complex_in=left.complex_in, complex_out=left.complex_out, ndim=left.ndim
+            left.in_shape,
+            left.out_shape,
+            complex_in=left.complex_in,
+            complex_out=left.complex_out,
+            ndim=left.ndim,
+            lead=common_lead(left, right),
         )
         self.left, self.right = left, right
 
@@ -159,6 +172,9 @@ class Sum(LinearOperator):
         if left is None or right is None or self.spectrum() is not None:
             return super().circulant()
         return left + right
+
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Sum(self.left.take(keep), self.right.take(keep))
 
     def __repr__(self) -> str:
         return f"{self.left!r} + {self.right!r}"

@@ -144,6 +144,8 @@ class Separable(DataTerm):
             setattr(part, name, value[keep] if value.shape[0] == images else value)
         if isinstance(part, Separable):
             part._memory = {name: value[keep] for name, value in self._memory.items()}
+            if self.operator.lead:  # each item has its own diagonal
+                part._diagonal = None if self._diagonal is None else diagonal(part.operator)
         return part
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def diagonal(operator: LinearOperator) -> Tensor | None:
     if operator.in_shape != operator.out_shape or operator.complex_in or operator.complex_out:
         return None
     generator = torch.Generator().manual_seed(0)
-    r = 1 + torch.rand(operator.in_shape, generator=generator, dtype=torch.float64)
+    r = 1 + torch.rand((*operator.lead, *operator.in_shape), generator=generator, dtype=torch.float64)
     r = r.to(operator.device, operator.dtype)
     with torch.no_grad():
         d = operator.forward(torch.ones_like(r))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .circulant import divide
-from .linear_operator import LinearOperator
+from .linear_operator import LinearOperator, common_lead
 
 
 class Stack(LinearOperator):
@@ -34,7 +34,12 @@ class Stack(LinearOperator):
             raise TypeError("Stack: expected all operators real or all complex.")
         self_rows = sum(math.prod(A.out_shape) for A in operators)
         super().__init__(
-            first.in_shape, (self_rows,), complex_in=first.complex_in, complex_out=first.complex_out, ndim=first.ndim
+            first.in_shape,
+            (self_rows,),
+            complex_in=first.complex_in,
+            complex_out=first.complex_out,
+            ndim=first.ndim,
+            lead=common_lead(*operators),
         )
         self.operators = torch.nn.ModuleList(operators)
 
@@ -94,10 +99,11 @@ class Stack(LinearOperator):
 
     def _power(self) -> Tensor | None:
         """``sum_i |h_i|^2`` where every part is a circular convolution."""
-        spectra = [A.spectrum() for A in self.parts]
-        if any(h is None for h in spectra):
-            return None
-        return torch.stack([h.abs().square() for h in spectra if h is not None]).sum(dim=0)
+        powers = [h.abs().square() for h in (A.spectrum() for A in self.parts) if h is not None]
+        return sum(powers[1:], powers[0]) if len(powers) == len(self.parts) else None
+
+    def _take(self, keep: Tensor) -> LinearOperator:
+        return Stack([A.take(keep) for A in self.parts])
 
     def __repr__(self) -> str:
         return f"Stack([{', '.join(map(repr, self.parts))}])"

@@ -96,6 +96,7 @@ class Terms(Functional):
     def take(self, keep: Tensor) -> Terms:
         terms = copy.copy(self)
         terms.parts = [g.take(keep) for g in self.parts]
+        terms.operators = [K.take(keep) for K in self.operators]
         return terms
 
     def state_dict(self) -> dict[str, Any]:

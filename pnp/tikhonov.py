@@ -130,12 +130,12 @@ def align(A: LinearOperator, rho: float | Tensor, shape: tuple[int, ...]) -> flo
 
 
 def largest_singular_value(A: LinearOperator, steps: int = 300, tol: float = 1e-6) -> float:
-    """Largest singular value of ``A`` by Lanczos iteration on ``A^H A``, to a relative ``tol``.
+    """Largest singular value of ``A``, over all items it is built for, by Lanczos iteration on ``A^H A``.
 
     Source: Golub & Van Loan, *Matrix Computations*, 2013, sec. 10.1.
     """
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(A.in_shape, generator=generator, dtype=torch.float64).to(A.device, A.dtype)
+    v = torch.randn((*A.lead, *A.in_shape), generator=generator, dtype=torch.float64).to(A.device, A.dtype)
     v, v_old, beta = v / v.norm(), torch.zeros_like(v), 0.0
     diagonal: list[float] = []
     off: list[float] = []
@@ -150,7 +150,7 @@ def largest_singular_value(A: LinearOperator, steps: int = 300, tol: float = 1e-
             tridiagonal = tridiagonal + torch.diag(torch.tensor(off, dtype=torch.float64), 1)
         previous, estimate = estimate, float(torch.linalg.eigvalsh(tridiagonal, UPLO="U")[-1])
         beta = float(w.norm())
-        if estimate - previous <= tol * estimate or beta <= 1e-12 * estimate or len(diagonal) >= A.columns:
+        if estimate - previous <= tol * estimate or beta <= 1e-12 * estimate or len(diagonal) >= v.numel():
             break
         off.append(beta)
         v, v_old = w / beta, v

@@ -10,10 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pnp import ADMM, LeastSquares, Poisson
 from pnp.conjugate_gradient import conjugate_gradient
 from pnp.metrics import psnr
-from pnp.operators import Blur, VaryingBlur, kernels
+from pnp.operators import Blur, Decimate, Mask, Stack, VaryingBlur, kernels
 from pnp.operators.bordered_blur import BOUNDARIES
+from pnp.priors import Tikhonov
+from pnp.terms import Terms
 
 NUMPY_PAD = {
     "zero": "constant",
@@ -127,8 +130,83 @@ def test_one_kernel_an_item_and_one_a_channel(boundary, separable):
             single = Blur(stack[b, c], (6, 7), boundary)
             torch.testing.assert_close(y[b, c], single.forward(x[b, c]))
             torch.testing.assert_close(z[b, c], single.tikhonov(y[b, c], 0.1, x[1 - b, c]), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="batch of 2"):
+    with pytest.raises(ValueError, match=r"batch of 2, \(\.\.\., 2, 3, 6, 7\), got \(1, 3, 6, 7\); .* take\(i\)"):
         A.forward(x[:1])
+
+
+SEVERAL = {
+    "itself": lambda B: B,
+    "multiple": lambda B: -2.0 * B,
+    "adjoint": lambda B: B.H,
+    "product": lambda B: B.H @ B,
+    "sum": lambda B: B + 0.5 * B,
+    "stack": lambda B: Stack([B, 2 * B, Mask.random(B.in_shape, 0.5, dtype=float64)]),
+    "adjoint of a stack": lambda B: Stack([B, 2 * B]).H,
+    "decimated": lambda B: Decimate(B.out_shape, 2) @ B,
+    "behind a mask": lambda B: B @ Mask.random(B.in_shape, 0.5, dtype=float64),
+}
+
+
+@pytest.mark.parametrize("boundary", ["circular", *BOUNDARIES])
+@pytest.mark.parametrize("form", SEVERAL)
+def test_one_kernel_an_item_survives_the_algebra(form, boundary):
+    """Norm, start and matrices of three items are those of each; ``take`` reaches every part."""
+    stack = randn(3, 1, 3, 4)
+    A = SEVERAL[form](Blur(stack, (6, 8), boundary))
+    alone = [SEVERAL[form](Blur(kernel[0], (6, 8), boundary)) for kernel in stack]
+    y = randn(3, 1, *A.out_shape, seed=1)
+    matrices = A.to_dense()
+    assert A.lead == (3, 1)
+    assert A.start(y).shape == (3, 1, *A.in_shape)
+    assert A.norm() == pytest.approx(max(B.norm() for B in alone), rel=1e-5)
+    for i, B in enumerate(alone):
+        torch.testing.assert_close(matrices[i], B.to_dense(), rtol=1e-12, atol=1e-12)
+        some = A.take(torch.tensor([2, i]))
+        torch.testing.assert_close(some.forward(A.adjoint(y)[[2, i]])[1], B.forward(B.adjoint(y[i])))
+
+
+def test_operators_for_different_batches_do_not_combine():
+    A, B, C = (Blur(randn(*lead, 3, 3), (3, 6, 7)) for lead in ((2, 1), (4, 1), (1,)))
+    for combine in (lambda: A @ B, lambda: A + B, lambda: Stack([A, B])):
+        with pytest.raises(ValueError, match=r"same batch, got leading dimensions \(2,\) and \(4,\)"):
+            combine()
+    assert (A @ C).lead == (C - A).lead == Stack([C, A]).lead == (2,)
+
+
+def test_one_kernel_an_item_reconstructs_as_its_items_do():
+    """Images finish at different times, so that the rest goes on with the operator of the rest."""
+    stack = torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=float64)
+    stack = stack / stack.sum(dim=(-2, -1), keepdim=True)
+    A, x = Blur(stack, (12, 14), "valid"), randn(2, 1, 12, 14, seed=2)
+    y = A.forward(x * torch.tensor([1.0, 0.1], dtype=float64).reshape(2, 1, 1, 1))
+    together = ADMM(max_iter=30, tol=1e-2).solve(LeastSquares(A, y, 0.05), Tikhonov(1.0))
+    for i in range(2):
+        single = ADMM(max_iter=30, tol=1e-2).solve(LeastSquares(A.take(i), y[i : i + 1], 0.05), Tikhonov(1.0))
+        torch.testing.assert_close(together.x[i], single.x[0], rtol=1e-5, atol=1e-6)
+
+
+def test_one_kernel_an_item_behind_terms_of_its_own():
+    """Each item keeps its own diagonal and its own K when others have finished."""
+    scales = Blur(torch.tensor([0.5, 2.0, 3.0], dtype=float64).reshape(3, 1, 1, 1), (4, 5))
+    y, v, last = randn(3, 1, 4, 5).abs(), randn(3, 1, 4, 5, seed=1).abs(), torch.tensor([2])
+    term = Poisson(scales, y, gain=1.0)
+    torch.testing.assert_close(term.take(last).prox(v[last], 0.3), term.prox(v, 0.3)[last])
+    pairs = Terms([(Tikhonov(1.0), scales)]).on(v)
+    torch.testing.assert_close(pairs.take(last).forward(v[last]), pairs.forward(v)[last])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (1, 64, 64)])
+@pytest.mark.parametrize("boundary", ["circular", "valid"])
+def test_noise_of_an_item_is_read_where_its_own_kernel_destroys(boundary, shape):
+    """A sharp mate passes every frequency, so that none would be left to read the other's noise from."""
+    sharp = torch.zeros(15, 15, dtype=float64)
+    sharp[7, 7] = 1
+    A = Blur(torch.stack([kernels.gaussian(1.7, dtype=float64), sharp])[:, None], shape, boundary)
+    y = A.forward(randn(2, 1, 64, 64).cumsum(-1).cumsum(-2))
+    y = y + 0.03 * randn(*y.shape, seed=3)
+    levels = A.noise_level(y)
+    torch.testing.assert_close(levels[:1], A.take(0).noise_level(y[:1]))
+    assert float(levels[0]) == pytest.approx(0.03, rel=0.1)
 
 
 @pytest.mark.parametrize("boundary", ["circular", "valid", "zero", "symmetric"])

@@ -153,6 +153,45 @@ class AcceptsAnything(Filter):
         return self._forward(torch.as_tensor(x).to(self.weights.dtype))
 
 
+class OneWeightAnItem(LinearOperator):
+    """A correct operator that holds one weight for each of two items."""
+
+    def __init__(self, weights=(0.5, 2.0)):
+        lead = (len(weights), 1) if len(weights) > 1 else ()
+        super().__init__(SHAPE, SHAPE, lead=lead)
+        self.register_buffer("weights", torch.as_tensor(weights).reshape(-1, 1, 1, 1)[slice(None) if lead else 0])
+
+    def _forward(self, x):
+        return self.weights * x if self.lead else self.weights[0] * x
+
+    def _adjoint(self, y):
+        return self._forward(y)
+
+    def _take(self, keep):
+        return type(self)(self.weights.flatten()[keep])
+
+
+class TakesAnotherItem(OneWeightAnItem):
+    def _take(self, keep):
+        return OneWeightAnItem(self.weights.flatten()[1 - keep])
+
+
+class TakesAll(OneWeightAnItem):
+    def _take(self, keep):
+        return self
+
+
+class TakesACopy(Filter):
+    def take(self, keep):
+        return Filter()
+
+
+class AcceptsAnotherBatch(OneWeightAnItem):
+    def forward(self, x):
+        self._check(x[:2], SHAPE, "forward")
+        return self._forward(x[:2])
+
+
 PLANTED = [
     (WrongSign, "adjoint", "the adjoint is -1 A^H"),
     (FlippedKernel, "adjoint", "worst at pixel"),
@@ -173,10 +212,17 @@ PLANTED = [
     (DetachedGradient, "gradient", ""),
     (LosesPrecision, "adjoint (float64)", ""),
     (AcceptsAnything, "bad input refused", "forward accepted integers"),
+    (TakesAnotherItem, "batch = loop", "is not that of take(i)"),
+    (TakesAll, "batch = loop", "take(i)"),
+    (TakesACopy, "batch = loop", "take(i)"),
+    (AcceptsAnotherBatch, "bad input refused", "forward accepted another batch"),
 ]
 
 
-@pytest.mark.parametrize("operator", [Filter(), Filter(imaginary=0.5), Filter((1, 1)), 2 * Filter() @ Filter().H])
+@pytest.mark.parametrize(
+    "operator",
+    [Filter(), Filter(imaginary=0.5), Filter((1, 1)), 2 * Filter() @ Filter().H, OneWeightAnItem() @ Filter()],
+)
 def test_a_correct_operator_passes(operator):
     report = check_operator(operator)
     assert report.ok

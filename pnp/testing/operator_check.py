@@ -41,7 +41,6 @@ STATE_LAWS: tuple[Law, ...] = (
     state_laws.converts_to_double,
 )
 OPERATOR_LAWS: tuple[Law, ...] = MAP_LAWS + SOLVE_LAWS + STATE_LAWS
-LEADS: tuple[tuple[int, ...], ...] = ((), (2,))  # smallest first: the first failure is the one reported
 
 
 def check_operator(A: LinearOperator, raise_on_failure: bool = True, *, seed: int = 0) -> Report:
@@ -100,8 +99,15 @@ def apply_laws(
     ``dtype`` is the real dtype of images and data, the operator's own if None; ``complex_values`` gives complex images
     to a real operator.
     """
-    probes = [Probe(A, seed, lead, dtype, complex_values) for lead in LEADS]
+    probes = [Probe(A, seed, lead, dtype, complex_values) for lead in leads(A)]
     return [_apply(law, probes) for law in laws]
+
+
+def leads(A: LinearOperator) -> list[tuple[int, ...]]:
+    """The leading dimensions to try, smallest first, because the first failure is the one reported: one item and two,
+    or the batch that the operator is built for, of one channel and of two.
+    """
+    return [A.lead, tuple(2 if n == 1 else n for n in A.lead)] if A.lead else [(), (2,)]
 
 
 def _apply(law: Law, probes: Sequence[Probe]) -> Finding:

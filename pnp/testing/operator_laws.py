@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pnp.linear_operator import LinearOperator
+
 from .probe import Probe
 from .report import Finding, relative, worst
 
@@ -55,6 +57,8 @@ def describe_adjoint(p: Probe) -> str:
     """How the adjoint differs from the conjugate transpose of forward, entry by entry where the matrix is small."""
     A = p.operator
     rows, columns = math.prod(A.out_shape), math.prod(A.in_shape)
+    if A.lead:
+        return "try take(i), the operator of one item, to see which entry is wrong"
     if rows * columns > TINY:
         return "try a smaller operator to see which entry is wrong"
     forward, adjoint = written_out(p, A.forward, A.in_shape), written_out(p, A.adjoint, A.out_shape)
@@ -83,24 +87,31 @@ def forward_is_linear(p: Probe) -> Finding:
 
 
 def batch_equals_loop(p: Probe) -> Finding:
-    """Each item of a batch is treated as if it were alone, by forward, adjoint and the solve (one ``rho`` an item)."""
+    """Each item of a batch is treated as if it were alone, by forward, adjoint and the solve (one ``rho`` an item).
+
+    Alone it is met by ``take(i)``, which for an operator built for no batch is the operator itself.
+    """
     A, p = p.operator, p if len(p.lead) else _with_lead(p, (2,))
     x, y, v = p.image(), p.data(), p.image(1)
     rho = p.rho * torch.linspace(0.5, 2.0, p.lead[0], dtype=p.real, device=x.device)
     rho = rho.reshape(-1, *(1,) * (x.ndim - 1))
-    maps: list[tuple[str, float, Callable[[int | slice], Tensor]]] = [
-        ("forward", p.tol, lambda i: A.forward(x[i])),
-        ("adjoint", p.tol, lambda i: A.adjoint(y[i])),
-        ("tikhonov", 10 * p.solve_tol, lambda i: A.tikhonov(y[i], rho[i], v[i], tol=1e-10)),
+    maps: list[tuple[str, float, Callable[[LinearOperator, int | slice], Tensor]]] = [
+        ("forward", p.tol, lambda A, i: A.forward(x[i])),
+        ("adjoint", p.tol, lambda A, i: A.adjoint(y[i])),
+        ("tikhonov", 10 * p.solve_tol, lambda A, i: A.tikhonov(y[i], rho[i], v[i], tol=1e-10)),
     ]
+    parts = [A.take(torch.tensor([i], device=x.device)) for i in range(p.lead[0])]
+    if any(part.lead for part in parts) or not A.lead and any(part is not A for part in parts):
+        return Finding("batch = loop", math.inf, p.tol, "take(i) is not the operator of one item")
     found = Finding("batch = loop", 0.0, p.tol)
     for method, bound, f in maps if p.solvable else maps[:2]:
-        together = f(slice(None))
-        for i in range(p.lead[0]):
-            alone = f(i)
+        together = f(A, slice(None))
+        for i, part in enumerate(parts):
+            alone = f(part, i)
             error = relative(together[i] - alone, alone, x[i], y[i])
             if not error * found.bound <= found.error * bound:
-                found = Finding("batch = loop", error, bound, f"{method} of item {i} depends on the rest of the batch")
+                why = "is not that of take(i)" if A.lead else "depends on the rest of the batch"
+                found = Finding("batch = loop", error, bound, f"{method} of item {i} {why}")
     return found
 
 
@@ -203,6 +214,7 @@ def refuses_what_does_not_fit(p: Probe) -> Finding:
         longer = torch.cat([x, x[..., :1]], dim=-1)
         for what, bad, expected in (
             ("a wrong shape", longer, ValueError),
+            *([("another batch", torch.cat([x, x[:1]]), ValueError)] if A.lead else []),
             ("a 0-d tensor", x.flatten()[0], ValueError),
             ("an empty batch", x[None][:0], ValueError),
             ("integers", x.real.to(torch.int64), TypeError),

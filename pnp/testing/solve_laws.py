@@ -83,8 +83,8 @@ def facts_are_true(p: Probe) -> Finding:
     if not y.is_complex() and (folded := _folded(A, y)) is not None:
         claims.append(("fold()", relative(*folded)))
     if (k := A.constant_row) is not None:
-        unit = torch.zeros(A.out_shape, dtype=y.dtype, device=y.device)
-        unit.view(-1)[k] = 1
+        unit = torch.zeros(*A.lead, *A.out_shape, dtype=y.dtype, device=y.device)
+        unit.view(*A.lead, -1)[..., k] = 1
         row = A.adjoint(unit)
         claims.append((f"constant_row = {k}", relative(row - row.mean(), row)))
     if not claims:
@@ -140,22 +140,23 @@ def dense_matrix_agrees(p: Probe) -> Finding:
     if rows * columns > TINY or (A.complex_in and not A.complex_out):
         why = "more than 2^14 entries" if rows * columns > TINY else "linear over the reals only: no complex matrix"
         return Finding("dense matrix", note=why, skipped=True)
-    single = Probe(A, p.seed, (), p.dtype)
+    single = Probe(A, p.seed, A.lead, p.dtype)
     x, y, v = single.image(), single.observed(single.data()), single.image(1)
     D = _wide(A.to_dense())
     coarse = (
         torch.finfo(A.dtype.to_real()).eps > torch.finfo(p.real).eps
     )  # without buffers it is in torch's default dtype
-    x, y, v = (_wide(t).flatten() for t in (x, y, v))
-    Ax, Ahy = A.forward(single.image()).flatten(), A.adjoint(single.observed(single.data())).flatten()
+    items = D.shape[:-2]  # vectors are columns, one an item
+    x, y, v = (_wide(t).reshape(*items, -1, 1) for t in (x, y, v))
+    Ax, Ahy = (t.reshape(*items, -1, 1) for t in (A.forward(single.image()), A.adjoint(single.observed(single.data()))))
     if A.complex_out and not A.complex_in:  # over the reals: real and imaginary parts stacked
-        D, y, Ax = torch.cat([D.real, D.imag]), torch.cat([y.real, y.imag]), torch.cat([Ax.real, Ax.imag])
+        D, y, Ax = (torch.cat([t.real, t.imag], dim=-2) for t in (D, y, Ax))
     tol = 1e-5 if coarse else p.tol
-    norm = float(torch.linalg.matrix_norm(D, 2))
+    norm = float(torch.linalg.matrix_norm(D, 2).max())
     rho = 0.1 * norm**2 or 1.0
     gram = D.mH @ D + rho * torch.eye(columns, dtype=D.dtype, device=D.device)
     solution = torch.linalg.solve(gram, D.mH @ y + rho * v)
-    solved = A.tikhonov(single.observed(single.data()), rho, single.image(1), tol=1e-10).flatten()
+    solved = A.tikhonov(single.observed(single.data()), rho, single.image(1), tol=1e-10).reshape(*items, -1, 1)
     checks = [
         ("forward", relative(Ax - D @ x, norm * x.norm().item()), tol),
         ("adjoint", relative(Ahy - D.mH @ y, norm * y.norm().item()), tol),

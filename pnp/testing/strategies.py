@@ -82,6 +82,8 @@ def _combine(A: LinearOperator, B: LinearOperator, choice: int, factor: float) -
     """One of the combinations that ``A`` and ``B`` allow."""
     fields = (A.complex_in, A.complex_out), (B.complex_in, B.complex_out)
     ways: list[Callable[[], LinearOperator]] = [lambda: factor * A, lambda: A.H, lambda: A.H @ A, lambda: A.T]
+    if A.lead and B.lead and A.lead != B.lead:  # built for other batches
+        return ways[choice % len(ways)]()
     if A.in_shape == B.out_shape and (A.complex_in or not A.complex_out or not B.complex_out):
         ways.append(lambda: A @ B)
     if A.in_shape == B.in_shape and fields[0] == fields[1] and A.ndim == B.ndim:
