@@ -148,6 +148,13 @@ def recipes(f: LeastSquares, g: Functional, effort: str) -> list[tuple[Recipe | 
     return candidates[: {"fast": 1, "auto": 3, "best": 4}[effort]]
 
 
+def recipe_for(solver: str, A: LinearOperator, g: Functional) -> Recipe | Anchored:
+    """The schedule of a solver that the user names, "ADMM" or "HQS"."""
+    if solver == "HQS":
+        return QUADRATIC
+    return SAFE if g.calibrated or only_recipe(A) is not None else ANCHORED
+
+
 def anchored_for_rows(share: float) -> Anchored:
     """The strength for random rows that are this share of the columns: the fewer are missing, the more noise is.
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from .admm import ADMM
-from .automatic import SAFE, TOLERANCE, Plan, Recipe, anchored_for_rows, annealing, recipes
+from .automatic import LONG, SAFE, TOLERANCE, Plan, anchored_for_rows, annealing, recipe_for, recipes
 from .checkpoint import Checkpoint, fingerprint
 from .damp import DAMP
 from .data_terms import DataTerm, LeastSquares
 from .denoising import Denoising
 from .functional import Functional
-from .hqs import HQS
 from .images import ArrayLike
 from .linear_operator import LinearOperator
 from .problem import Problem, pose
@@ -107,12 +106,8 @@ class _Work:
         if isinstance(solver, Solver):
             return self._single(Plan(type(solver).__name__, solver), "given")
         if solver in ("ADMM", "HQS"):
-            recipe = Recipe(
-                ADMM if solver == "ADMM" else HQS, 1.0 if solver == "ADMM" else 0.3, 4.0 if solver == "ADMM" else 1.0
-            )
-            return self._single(
-                recipe.plan(self.problem.noise, self.problem.span, 24), "solver given, annealed schedule"
-            )
+            recipe = recipe_for(solver, f.operator, g)
+            return self._single(recipe.plan(self.problem.noise, self.problem.span, LONG), "solver given")
         if solver != "auto":
             raise ValueError(f"reconstruct: expected a Solver, 'ADMM', 'HQS' or 'auto', got {solver!r}.")
         if not isinstance(f, LeastSquares):

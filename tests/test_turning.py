@@ -5,7 +5,8 @@ import torch
 from pictures import picture
 
 from pnp import ADMM, Denoiser, LeastSquares, reconstruct
-from pnp.operators import Blur, Mask
+from pnp.automatic import anchored_for_rows
+from pnp.operators import Blur, Mask, SinglePixel
 from pnp.priors import TV
 from pnp.turning import TURNS, TURNS_OF_VOLUMES, Turning
 
@@ -79,6 +80,29 @@ def test_an_anchored_prior_has_one_strength_an_image():
     given = TV(0.1)
     assert given.anchored(level) is given
     assert not given.directional
+
+
+@pytest.mark.parametrize(
+    ("A", "anchored"),
+    [
+        (Blur.gaussian(1.2, (16, 16), dtype=f64), True),
+        (Mask.random((16, 16), 0.6, dtype=f64), False),
+        (SinglePixel((16, 16), 128, seed=0).double(), False),
+    ],
+    ids=["blur", "mask", "single pixel"],
+)
+def test_a_solver_that_is_named_anchors_behind_a_blur(A, anchored):
+    """The strength of a denoiser is its own, and so is HQS's schedule."""
+    for solver, prior in (("ADMM", TV()), ("ADMM", Denoiser(lean)), ("HQS", TV())):
+        result = reconstruct(A(picture(16)), A, prior, sigma=0.01, solver=solver, progress=False)
+        name = result.parameters["solver"].value
+        assert name.startswith(solver)
+        assert ("of one strength" in name) == (anchored and solver == "ADMM" and isinstance(prior, TV))
+
+
+def test_the_strength_for_random_rows_is_the_share_of_the_quarter():
+    """The more rows, the less of the picture is mistaken for noise: measured at a quarter, half and all of them."""
+    assert [anchored_for_rows(share).weight for share in (0.1, 0.25, 0.5, 1.0)] == [1.0, 1.0, 2.0, 4.0]
 
 
 def test_only_priors_that_prefer_a_direction_are_turned():
