@@ -47,12 +47,7 @@ def precision(value: Any, usage: str) -> torch.dtype:
     if value is None:
         return torch.get_default_dtype()
     if not isinstance(value, torch.dtype) or not value.is_floating_point:
-        told = str(value) if isinstance(value, torch.dtype) else type(value).__name__
-        name, _, rest = usage.partition(")")
-        raise TypeError(
-            f"{name.partition('(')[0]}: expected dtype as a floating-point torch.dtype, got {told}; "
-            f"call {name}, dtype=torch.float32){rest}."
-        )
+        raise TypeError(refusal(f"{usage[:-1]}, dtype=torch.float32)", "dtype as a floating-point torch.dtype", value))
     return value
 
 
@@ -69,4 +64,4 @@ def refusal(usage: str, expected: str, got: Any) -> str:
 def _told(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__}{tuple(value.shape)} of {value.dtype}"
-    return f"{value!r:.60}" if isinstance(value, str | Real | Sequence | None) else type(value).__name__
+    return f"{value!r:.60}" if isinstance(value, str | Real | Sequence | torch.dtype | None) else type(value).__name__

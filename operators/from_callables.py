@@ -27,7 +27,8 @@ class FromCallables(LinearOperator):
     ``dtype`` is that of the images, and all arguments and results are in it; None takes what comes.
 
     Shapes: ``x`` (..., *in_shape), ``A x`` (..., *out_shape).
-    Raises: TypeError if they are not callable or return no tensor (array); ValueError if they return another shape.
+    Raises: TypeError if they are not callable or return no tensor (array), or ``dtype`` is no real or complex
+    one; ValueError if they return another shape.
     """
 
     def __init__(
@@ -50,6 +51,10 @@ class FromCallables(LinearOperator):
         for name, function in (("forward", forward), ("adjoint", adjoint)):
             if not callable(function):
                 raise TypeError(refusal(usage, f"{name} to be callable", function))
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)):
+            raise TypeError(
+                refusal(f"{usage[:-1]}, dtype=torch.float32)", "dtype as a real or complex torch.dtype", dtype)
+            )
         self._functions = forward, adjoint
         self.batched, self.numpy, self._dtype = batched, numpy, dtype
 

@@ -10,7 +10,17 @@ import pytest
 import scipy.sparse.linalg
 import torch
 
-from pnp.operators import Blur, Fourier, Identity, Mask, Matrix, PylopsOperator, SinglePixel, pylops_operator
+from pnp.operators import (
+    Blur,
+    Fourier,
+    FromCallables,
+    Identity,
+    Mask,
+    Matrix,
+    PylopsOperator,
+    SinglePixel,
+    pylops_operator,
+)
 
 float64 = torch.float64
 
@@ -148,3 +158,11 @@ def test_lazily_conjugated_tensors_are_resolved():
     A = PylopsOperator(second_derivative(), (6, 7), (6, 7))
     z = torch.complex(randn(6, 7), randn(6, 7, seed=1))
     torch.testing.assert_close(A.forward(z.conj()), A.forward(z).conj())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, "float32", float])
+def test_precisions_that_are_none_are_refused(dtype):
+    with pytest.raises(
+        TypeError, match=r"^FromCallables: expected dtype as a real or complex torch.dtype, got .*; call"
+    ):
+        FromCallables(abs, abs, (4,), (4,), dtype=dtype)
