@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -81,7 +82,8 @@ def conjugate_gradient(
             allowed = torch.maximum(asked, FLOOR * rounding)
             active = active & (size > allowed)
             ended = iteration == max_iter or not bool(active.any())
-            trusted = (rounding * iteration <= DRIFT * asked) | (asked < allowed)  # or rounding is owned up to anyway
+            drift = rounding * math.sqrt(iteration)  # a random walk
+            trusted = (drift <= DRIFT * asked) | (asked < allowed)  # where rounding ends the solve, it is said
             if ended and iteration < REFRESH_EVERY and bool(trusted.all()):
                 break
             if ended or iteration % REFRESH_EVERY == 0 and iteration:
