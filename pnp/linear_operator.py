@@ -174,7 +174,7 @@ class LinearOperator(torch.nn.Module):
         if self.lead:  # the norm is that of the largest item
             return self._item_by_item(LinearOperator.start, y)
         power = self.norm() ** 2 if isinstance(self.circulant(), Tensor) else self._row_power(y)
-        return self._tikhonov(y, 1e-2 * power, None, None, None)[0]
+        return self._tikhonov(y, 1e-2 * power or 1.0, None, None, None)[0]
 
     def noise_level(self, y: Tensor) -> Tensor | None:
         """Standard deviation of the noise in ``y`` where the operator lets it be told from signal, per item; else None.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import pnp
 from pnp import Denoiser, Functional, LinearOperator
-from pnp.operators import FromCallables
+from pnp.operators import Blur, FromCallables, Mask, Radon
+from pnp.operators.bordered_blur import BorderedBlur
 from pnp.testing import Finding, Report, check_operator, check_prior, compositions, images
 
 SHAPE = (5, 7)
@@ -237,6 +238,33 @@ def test_every_planted_fault_is_named(broken, law, note):
     assert any(part in finding.note for part in note.split("|")), finding.note
     with pytest.raises(AssertionError, match=f"{broken.__name__}.* breaks"):
         check_operator(broken())
+
+
+small = Blur(torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64), (6, 7), "zero")
+
+
+@pytest.mark.parametrize(
+    "operator", [small - small, Mask.random((6, 7), 0.5, dtype=torch.float64) @ (small - small), Radon((1, 1), 5)]
+)
+def test_an_operator_that_no_state_can_change_passes(operator):
+    """Zero, or one pixel that every angle covers alike: no stale cache is to blame."""
+    assert check_operator(operator).ok
+
+
+def test_a_volume_is_checked_within_seconds(monkeypatch):
+    """The least penalties cost thousands of iterations, so they are asked for once in each precision."""
+    calls, forward = [], BorderedBlur._forward
+    monkeypatch.setattr(BorderedBlur, "_forward", lambda A, x: calls.append(1) or forward(A, x))
+    kernel = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(1))
+    assert check_operator(Blur(kernel, (5, 6, 7), "replicate", ndim=3)).ok
+    assert len(calls) < 6000  # 4600; each penalty in every form and shape takes 14000
+
+
+def test_a_solve_that_warns_of_its_limit_breaks_no_law(monkeypatch):
+    monkeypatch.setattr("pnp.tikhonov.PATIENCE", -40)
+    assert check_operator(small).ok
+    with pytest.warns(RuntimeWarning, match="44 iterations"):
+        small.tikhonov(torch.ones(6, 7, dtype=torch.float64), 1e-8 * small.norm() ** 2, tol=1e-10)
 
 
 def test_the_smallest_failing_input_is_reported():
