@@ -17,6 +17,7 @@ from .images import ArrayLike, from_numpy, true_images
 from .linear_operator import LinearOperator
 from .noise import estimate_noise
 from .result import Choice
+from .wrapper import Wrapper
 
 UNKNOWN_LEVEL = 0.01  # of the image range: the noise level assumed where it cannot be known
 
@@ -135,34 +136,18 @@ def _data_term(
     return term, False
 
 
-class Bounded(Functional):
+class Bounded(Wrapper):
     """A prior whose images are clipped to ``[low, high]``."""
 
     def __init__(self, prior: Functional, bounds: tuple[float, float]) -> None:
         low, high = bounds
         if not low < high:
             raise ValueError(f"reconstruct: expected bounds (low, high) with low < high, got {bounds!r}.")
-        self.prior, self.bounds = prior, (low, high)
-        self.deterministic, self.cost, self.calibrated = prior.deterministic, prior.cost, prior.calibrated
-        self.directional = prior.directional
+        super().__init__(prior)
+        self.bounds = (low, high)
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         return self.prior.prox(v, tau).clamp(*self.bounds)
-
-    def fresh(self) -> Functional:
-        return Bounded(self.prior.fresh(), self.bounds)
-
-    def anchored(self, level: Tensor) -> Functional:
-        return Bounded(self.prior.anchored(level), self.bounds)
-
-    def take(self, keep: Tensor) -> Functional:
-        return Bounded(self.prior.take(keep), self.bounds)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.prior.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.prior.load_state_dict(state)
 
     def __repr__(self) -> str:
         return f"{self.prior!r} within {self.bounds}"

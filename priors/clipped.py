@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pnp.functional import Functional
+from pnp.wrapper import Wrapper
 
 from .checks import image_batch
 from .windows import box_mean, mirrored
@@ -19,7 +18,7 @@ _NEWTON = 12  # steps; convergence is monotone and quadratic, five reach float64
 _FAR = 9.0  # standard deviations beyond which nothing is clipped
 
 
-class Clipped(Functional):
+class Clipped(Wrapper):
     """``prior`` for ``v = clip(x + sigma n, low, high)``: ``m^-1(prior.prox(v, s^2))``.
 
     Clipping makes noise weaker and shifts its mean: to ``m(x) = E v``, with a standard deviation ``s(x) < sigma``. A
@@ -35,12 +34,10 @@ class Clipped(Functional):
     """
 
     def __init__(self, prior: Functional, low: float = 0.0, high: float = 1.0) -> None:
-        if not isinstance(prior, Functional):
-            raise TypeError(f"Clipped: expected a prior, got {type(prior).__name__}; wrap it in pnp.Denoiser.")
+        super().__init__(prior)
         if not low < high:
             raise ValueError(f"Clipped: expected low < high, got {low!r} and {high!r}.")
-        self.prior, self.low, self.high = prior, float(low), float(high)
-        self.deterministic, self.cost = prior.deterministic, prior.cost
+        self.low, self.high = float(low), float(high)
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
@@ -76,22 +73,6 @@ class Clipped(Functional):
             steep = slope.clamp_min(torch.finfo(x.dtype).eps)  # noise far beyond the range leaves no slope to divide by
             x = (x - (value - mean) / steep).clamp(self.low, self.high)
         return x
-
-    def fresh(self) -> Clipped:
-        private = copy.copy(self)
-        private.prior = self.prior.fresh()
-        return private
-
-    def take(self, keep: Tensor) -> Clipped:
-        private = copy.copy(self)
-        private.prior = self.prior.take(keep)
-        return private
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.prior.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.prior.load_state_dict(state)
 
     def __repr__(self) -> str:
         return f"Clipped({self.prior!r}, {self.low!r}, {self.high!r})"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pnp.functional import Functional
+from pnp.wrapper import Wrapper
 
 from .checks import image_batch
 from .windows import mirrored
 
 
-class Equivariant(Functional):
+class Equivariant(Wrapper):
     """``prox(v) = T^-1 prior.prox(T v)``, T a random flip, rotation by right angles and shift, a new one at each call.
 
     Averages out what a prior does differently to a turned or shifted picture (block grids, network artefacts), which
@@ -28,15 +28,12 @@ class Equivariant(Functional):
     Source: Terris, Moreau, Pustelnik & Tachella, *Equivariant Plug-and-Play Image Reconstruction*, CVPR 2024.
     """
 
-    deterministic = False
-
     def __init__(self, prior: Functional, seed: int = 0, *, shift: int = 4) -> None:
-        if not isinstance(prior, Functional):
-            raise TypeError(f"Equivariant: expected a prior, got {type(prior).__name__}; wrap it in pnp.Denoiser.")
+        super().__init__(prior)
         if shift < 0:
             raise ValueError(f"Equivariant: shift must be >= 0, got {shift!r}.")
-        self.prior, self.seed, self.shift = prior, seed, shift
-        self.cost = prior.cost
+        self.seed, self.shift = seed, shift
+        self.deterministic = self.directional = False
         self._generator: torch.Generator | None = None  # of a fresh copy
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
@@ -51,7 +48,7 @@ class Equivariant(Functional):
         return x[..., top : top + v.shape[-2], left : left + v.shape[-1]].contiguous()
 
     def fresh(self) -> Equivariant:
-        private = copy.copy(self)
+        private = self.around(self.prior)
         private._generator = torch.Generator().manual_seed(self.seed)
         return private
 

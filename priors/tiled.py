@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any
 
@@ -10,13 +9,14 @@ import torch
 from torch import Tensor
 
 from pnp.functional import Functional
+from pnp.wrapper import Wrapper
 
 from .checks import image_batch
 
 Corner = tuple[int, int]
 
 
-class Tiled(Functional):
+class Tiled(Wrapper):
     """``prior.prox`` of overlapping tiles, of which only the inner parts are kept: bounds the memory a prior needs.
 
     Where a pixel's result depends on nothing farther away than ``halo`` (NLM of a given strength: half of window and
@@ -30,12 +30,10 @@ class Tiled(Functional):
     """
 
     def __init__(self, prior: Functional, tile: int = 256, halo: int = 32) -> None:
-        if not isinstance(prior, Functional):
-            raise TypeError(f"Tiled: expected a prior, got {type(prior).__name__}; wrap it in pnp.Denoiser.")
+        super().__init__(prior)
         if tile < 1 or halo < 0:
             raise ValueError(f"Tiled: expected tile >= 1 and halo >= 0, got {tile!r} and {halo!r}.")
-        self.prior, self.tile, self.halo = prior, tile, halo
-        self.deterministic, self.cost = prior.deterministic, prior.cost
+        self.tile, self.halo = tile, halo
         self._copies: dict[Corner, Functional] | None = None  # of a fresh copy: one prior a tile, made as it is needed
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
@@ -50,15 +48,14 @@ class Tiled(Functional):
         return x
 
     def fresh(self) -> Tiled:
-        private = copy.copy(self)
+        private = self.around(self.prior)
         private._copies = {}
         return private
 
     def take(self, keep: Tensor) -> Tiled:
-        if self._copies is None:
-            return self
-        private = copy.copy(self)
-        private._copies = {corner: prior.take(keep) for corner, prior in self._copies.items()}
+        private = self.around(self.prior.take(keep))
+        if self._copies is not None:
+            private._copies = {corner: prior.take(keep) for corner, prior in self._copies.items()}
         return private
 
     def state_dict(self) -> dict[str, Any]:
