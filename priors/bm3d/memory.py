@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .settings import Groups
+from .settings import Groups, Settings
 
 # A tenth costs at most 0.07 dB over matching anew in every call (deblurring and inpainting of two pictures, HQS and
 # ADMM, 16 calls); a quarter up to 0.13 dB, one half up to 0.25 dB.
@@ -34,14 +34,9 @@ class Memory:
 
     def stale(self, images: Tensor, sigma: Tensor) -> Tensor | None:
         """Which images need new matches, as indices; None for all of them (then nothing waits for the device)."""
-        if (
-            self.seen is None
-            or self.level is None
-            or self.seen.shape != images.shape
-            or self.seen.dtype != images.dtype
-        ):
+        if self.seen is None or self.level is None:
             return None
-        if self.seen.device != images.device:
+        if any(getattr(self.seen, name) != getattr(images, name) for name in ("shape", "dtype", "device")):
             return None
         if self.rematch_every != "auto":
             return None if self.calls % int(self.rematch_every) == 0 else torch.empty(0, dtype=torch.long)
@@ -79,23 +74,34 @@ class Memory:
                 state |= {f"{name}.{field}": getattr(groups, field) for field in ("numbers", "counts", "noise")}
         return {key: value.clone() for key, value in state.items()}
 
-    def load_state_dict(self, state: dict[str, Any], stages: int) -> None:
-        """Restore what ``state_dict`` returned. Raises: ValueError if it does not fit."""
-        names = ["hard", "wiener"][:stages] if state else []
+    @classmethod
+    def restored(cls, state: dict[str, Any], rematch_every: int | str, settings: Settings) -> Memory:
+        """The memory of which ``state_dict`` told. Raises: ValueError unless ``settings`` filtered its batch."""
+        names = ["hard", "wiener"][: settings.stages] if state else []
         expected = {f"{name}.{field}" for name in names for field in ("numbers", "counts", "noise")}
         expected |= {"seen", "level", "mixing", "calls"} if state else set()
         if set(state) != expected:
             raise ValueError(f"BM3D.load_state_dict: expected the keys {sorted(expected)}, got {sorted(state)}.")
-        self.hard = self.wiener = self.seen = self.level = self.mixing = None
-        self.calls = 0
-        for name in names:
+        memory = cls(rematch_every)
+        if not state:
+            return memory
+        seen, level, mixing = (state[key].clone() for key in ("seen", "level", "mixing"))
+        batch, channels, *size = seen.shape if seen.ndim == 4 else (0, 0, 0, 0)
+        if batch == 0 or level.shape != (batch,) or mixing.shape != (batch, channels, channels):
+            raise ValueError(
+                "BM3D.load_state_dict: expected images (B, C, H, W), a level (B,) and a mixing (B, C, C) of each, got "
+                f"{tuple(seen.shape)}, {tuple(level.shape)} and {tuple(mixing.shape)}."
+            )
+        for name, shape in zip(names, settings.group_shapes(batch, *size), strict=True):
             groups = Groups(*(state[f"{name}.{field}"].clone() for field in ("numbers", "counts", "noise")))
-            if not groups.valid():
-                raise ValueError(f"BM3D.load_state_dict: the matches of stage {name!r} point outside the picture.")
-            setattr(self, name, groups)
-        if state:
-            self.seen, self.level, self.mixing = (state[key].clone() for key in ("seen", "level", "mixing"))
-            self.calls = int(state["calls"])
+            if not groups.valid(shape):
+                raise ValueError(
+                    f"BM3D.load_state_dict: the matches of stage {name!r} are not {shape}, those of this profile in "
+                    f"images {tuple(seen.shape)}, or point outside the picture."
+                )
+            setattr(memory, name, groups)
+        memory.seen, memory.level, memory.mixing, memory.calls = seen, level, mixing, int(state["calls"])
+        return memory
 
 
 def replaced(old: Tensor | None, new: Tensor, stale: Tensor | None) -> Tensor:

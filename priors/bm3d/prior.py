@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import math
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from .stages import Backend, denoise
 from .transforms import cosine
 
 BACKENDS = ("auto", "numba", "torch", "reference")
-_SMALLEST = 17  # side to which smaller pictures are continued, so that a block has a few neighbours
 # Noise of the channels beyond the first counts this much more, a share per unit of noise and at most: their blocks were
 # matched on the first, and agree the less the noisier it is. Mean gain on ihc, motorcycle_left, retina and rocket:
 # 0.01 dB at noise of 50/255, 0.03 dB at 100/255, none below.
@@ -58,11 +56,6 @@ class BM3D(Functional):
     Luminance-Chrominance Space*, 2007; Makinen, Azzari & Foi, *Collaborative Filtering of Correlated Noise*, 2020, for
     the noise of overlapping blocks.
     """
-
-    convex = False
-    deterministic = True
-    has_value = False
-    cost = "cheap"
 
     def __init__(
         self,
@@ -124,9 +117,8 @@ class BM3D(Functional):
     ) -> Tensor:
         """The mean over the profile's reference grids, which go through the stages as one batch."""
         batch, _, height, width = channels.shape
-        grids = self.settings.grids
-        down, across = (max(shifts) for shifts in zip(*grids, strict=True))
-        moved = torch.cat([continued(channels, y, x, height + down, width + across) for y, x in grids])
+        grids, sides = self.settings.grids, self.settings.sides(height, width)
+        moved = torch.cat([continued(channels, *shift, *sides) for shift in grids])
         if stale is not None:
             stale = torch.cat([stale + batch * k for k in range(len(grids))])
         clean = denoise(moved, sigma.repeat(len(grids)), self.settings, backend, memory, stale)
@@ -155,7 +147,7 @@ class BM3D(Functional):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self._matches is None:
             return super().load_state_dict(state)
-        self._matches.load_state_dict(state, self.settings.stages)
+        self._matches = Memory.restored(state, self.rematch_every, self.settings)
 
     def _backend(self, device: torch.device) -> Backend:
         compiled = self.backend == "numba" or (
@@ -202,13 +194,9 @@ def decorrelation(images: Tensor) -> Tensor:
 
 
 def continued(images: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
-    """``images`` continued by their mirror image: ``top`` and ``left`` pixels before, and after to sides 8 + 3 k.
-
-    The sides are at least ``height`` and ``width``, and 17.
-    """
-    for axis, before, least in ((-2, top, height), (-1, left, width)):
+    """``images`` continued by their mirror image to ``height`` and ``width``, ``top`` and ``left`` pixels before."""
+    for axis, before, side in ((-2, top, height), (-1, left, width)):
         length = images.shape[axis]
-        side = max(_SMALLEST, 8 + math.ceil((least - 8) / 3) * 3)
         index = torch.arange(-before, side - before, device=images.device) % (2 * length)
         images = images.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
     return images.contiguous()
