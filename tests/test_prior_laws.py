@@ -150,15 +150,3 @@ def test_a_solver_copy_agrees_with_the_prior_after_any_history(prior, seed):
         v = picture(seed + k, (2, 1, 14, 13))
         x, y = private.prox(v, 0.01 / (k + 1)), prior.prox(v, 0.01 / (k + 1))
         assert (x - y).norm() <= 2e-5 * y.norm()
-
-
-@given(prior=cheap_priors(), seed=seeds)
-def test_images_that_finish_leave_the_others_as_they_are(prior, seed):
-    """``take`` keeps the rows of the memory that belong to the images kept."""
-    v = torch.stack([picture(seed + k, (3, 14, 13)) for k in range(3)])
-    keep = torch.tensor([0, 2])
-    whole, part = prior.fresh(), prior.fresh()
-    whole.prox(v, 0.01)
-    part.prox(v, 0.01)
-    x, y = whole.prox(v, 0.005)[keep], part.take(keep).prox(v[keep], 0.005)
-    assert (x - y).norm() <= 1e-4 * y.norm()

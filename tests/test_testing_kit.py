@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ import pnp
 from pnp import Denoiser, Functional, LinearOperator
 from pnp.operators import Blur, FromCallables, Mask, Radon
 from pnp.operators.bordered_blur import BorderedBlur
+from pnp.priors import NLM, TV, Tikhonov
 from pnp.testing import Finding, Report, check_operator, check_prior, compositions, images
 
 SHAPE = (5, 7)
@@ -433,7 +435,52 @@ class LosesDtype(Sparse):
         return super().prox(v, tau).double()
 
 
+class Identity(Functional):
+    def prox(self, v, tau):
+        pnp.images.check_image(v, who="Identity.prox")
+        return v.clone()
+
+
+class SeedsTheWorld(Sparse):
+    def prox(self, v, tau):
+        torch.manual_seed(0)
+        return super().prox(v, tau)
+
+
+class SeedsNumpy(Sparse):
+    def prox(self, v, tau):
+        np.random.seed(0)  # noqa: NPY002 - on purpose
+        return super().prox(v, tau)
+
+
+class ReadsMemoryInOrder(Sparse):
+    def prox(self, v, tau):
+        return super().prox(v, tau).as_strided(v.shape, torch.empty(v.shape).stride())
+
+
+class ForgetsWhoseMemory(Sparse):
+    """Its fresh copy remembers the last images, and keeps all of them when some have finished."""
+
+    memory = None
+
+    def fresh(self):
+        private = type(self)()
+        private.memory = 0.0
+        return private
+
+    def prox(self, v, tau):
+        x = super().prox(v, tau)
+        if self.memory is not None:
+            x, self.memory = x + 1e-2 * self.memory, x
+        return x
+
+
 PLANTED_PRIORS = [
+    (Identity, "noise removed"),
+    (SeedsTheWorld, "random state untouched"),
+    (SeedsNumpy, "random state untouched"),
+    (ReadsMemoryInOrder, "memory layout"),
+    (ForgetsWhoseMemory, "memory goes with its image"),
     (IgnoresTau, "prox optimality"),
     (IgnoresTau, "identity as sigma -> 0"),
     (DoubleScale, "prox optimality"),
@@ -516,3 +563,9 @@ def test_importing_pnp_loads_neither_the_kit_nor_hypothesis():
 def test_reports_are_plain_values():
     report = check_operator(Filter())
     assert pickle.loads(pickle.dumps(report)) == report
+
+
+@pytest.mark.parametrize("prior", [NLM(), Tikhonov(), TV(0.5, gap=1e-7)], ids=lambda prior: type(prior).__name__)
+def test_single_precision_and_a_single_pixel_are_no_faults(prior):
+    assert check_prior(prior, dtype=torch.float32, gap=1e-7, batch_tol=1e-5).ok
+    assert check_prior(prior, shape=(1, 1, 1), gap=1e-7).ok

@@ -17,16 +17,20 @@ PriorLaw = Callable[[PriorProbe], Finding]
 PRIOR_LAWS: tuple[PriorLaw, ...] = (
     prior_laws.shapes_and_dtypes_are_kept,
     prior_laws.no_noise_means_no_change,
+    prior_laws.noise_is_removed,
     prior_laws.constants_are_kept,
     prior_laws.batch_mates_are_independent,
     prior_laws.calls_are_deterministic,
     prior_laws.arguments_are_untouched,
+    prior_laws.the_outside_is_untouched,
+    prior_laws.layout_does_not_matter,
     prior_laws.more_noise_means_more_smoothing,
     prior_laws.value_is_one_number_per_image,
     prior_laws.prox_minimises,
     prior_laws.prox_is_firmly_nonexpansive,
     prior_laws.gradient_is_the_slope,
     prior_laws.fresh_copies_are_private,
+    prior_laws.memory_goes_with_its_image,
     prior_laws.refuses_what_is_no_image,
 )
 
