@@ -71,6 +71,16 @@ def test_the_front_page_quotes_the_results():
     assert set(quoted) <= set(re.findall(r"\b\d+\.\d\d\b", (ROOT / "docs/results/demo.md").read_text("utf-8")))
 
 
+def test_the_table_of_priors_quotes_the_results():
+    """Likewise for the page on choosing a prior, whose table is taken from three pages."""
+    page = (ROOT / "docs/examples/guide/choosing_a_prior.py").read_text("utf-8")
+    rows = re.findall(r"^# (?:TV|Wavelet|NLM|BM3D|network) .*$", page, re.M)
+    quoted = re.findall(r"\b\d+\.\d\d+\b", "".join(rows))
+    assert len(quoted) == 25
+    pages = [(ROOT / f"docs/results/{name}.md").read_text("utf-8") for name in ("denoisers", "demo", "inpainting")]
+    assert set(quoted) <= set(re.findall(r"\b\d+\.\d\d+\b", "".join(pages)))
+
+
 def test_reference_has_every_public_name():
     """The catalogues and the laws list themselves by their ``__all__``; the kernel's names are set out by hand."""
     import pnp
