@@ -71,7 +71,7 @@ def dual_cg(
         precondition=lambda w: A._precondition_dual(w, rho),
         max_iter=iteration_limit(A),
     )
-    return _announced(A, solution)
+    return _announced(A, solution, tol)
 
 
 def primal_cg(
@@ -93,7 +93,7 @@ def primal_cg(
         precondition=lambda x: A._precondition_primal(x, rho),
         max_iter=iteration_limit(A),
     )
-    return _announced(A, solution)
+    return _announced(A, solution, tol)
 
 
 def iteration_limit(A: LinearOperator) -> int:
@@ -101,13 +101,16 @@ def iteration_limit(A: LinearOperator) -> int:
     return 2 * min(math.prod(A.out_shape), math.prod(A.in_shape)) + PATIENCE
 
 
-def _announced(A: LinearOperator, solution: Solution) -> Solution:
-    """The solution, after a warning if the iteration limit ended it; Python shows the same warning once."""
-    if solution.limited:
+def _announced(A: LinearOperator, solution: Solution, tol: float | None) -> Solution:
+    """The solution, after a warning if it misses the accuracy asked for; Python shows the same warning once.
+
+    Single precision, and a ``tol`` of one's own, ask for what the arithmetic can give: rounding is no news there.
+    """
+    ended = f"{iteration_limit(A)} iterations of conjugate gradients" if solution.limited else "rounding"
+    if solution.limited or solution.rounded and tol is None and solution.x.real.dtype == torch.float64:
         warnings.warn(
-            f"{A!r}.tikhonov: {iteration_limit(A)} iterations of conjugate gradients did not reach the accuracy asked "
-            "for; use a larger rho (noise level), a looser tol, float64, or an operator with a closed form: see "
-            "explain().",
+            f"{A!r}.tikhonov: {ended} ended the solve above the accuracy asked for; use a larger rho (noise level), a "
+            "looser tol, float64, or an operator with a closed form: see explain().",
             RuntimeWarning,
             stacklevel=2,
         )

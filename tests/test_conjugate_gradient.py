@@ -1,6 +1,7 @@
 """Conjugate gradients: as accurate as asked, or said not to be, down to the smallest penalties and for any data."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -139,3 +140,14 @@ def test_single_precision_ends_within_its_digits():
             expected = exact(D.float().double(), y, rho)
             allowed = eps * y.norm() / rho + math.sqrt(eps) * 1e-2 * expected.norm()
             assert (x.flatten() - expected).norm() <= 4 * allowed
+
+
+def test_a_data_step_that_misses_its_tolerance_warns():
+    """Single precision, and a tolerance of one's own, are met as far as the digits go."""
+    D, y = matrix(14, 15, 7, 2, 1), randn(14, seed=3)
+    with pytest.warns(RuntimeWarning, match="rounding ended the solve above the accuracy asked for"):
+        iterative(D).tikhonov(y, 1e-8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        iterative(D).tikhonov(y, 1e-8, tol=1e-10)
+        iterative(D.float()).tikhonov(y.float(), 1e-4)
