@@ -84,19 +84,25 @@ class Functional:
 
         Shapes: (H, W) is one grey image; (..., C, H, W) otherwise; ``sigma`` a float or (B, 1, 1, 1).
         Units: ``sigma`` in those of ``v``; ``sigma = 0`` returns ``v``.
-        Raises: ValueError for a negative or NaN ``sigma`` or for NaN/inf in ``v``, TypeError for integer images.
+        Raises: ValueError for a ``sigma`` that is negative, NaN, infinite or has no square in the image's precision
+        (float32 for half types), or for NaN/inf in ``v``; TypeError for integer images or if ``sigma`` is no number.
         """
         who = f"{type(self).__name__}.denoise"
         images, restore = batched(v, ndim=ndim, who=who)
         check_finite(images, who=who, what="the image")
-        level = per_image(sigma, images, who=who, what="sigma")
-        noisy = level.expand(images.shape[0], *level.shape[1:]).flatten() > 0
+        level = per_image(sigma, images, who=who, what="sigma", ndim=ndim)
+        if not (level >= 0).all() or torch.isinf(level).any():
+            raise ValueError(f"{who}: expected sigma to be finite and >= 0, got {sigma!r}.")
+        noisy, tau, limits = level.flatten() > 0, level.square(), torch.finfo(level.dtype)
+        if not ((tau.flatten()[noisy] >= limits.tiny) & (tau.flatten()[noisy] <= limits.max)).all():
+            raise ValueError(
+                f"{who}: the square of sigma = {sigma!r} is beyond {level.dtype}; rescale the image, or pass float64."
+            )
         if noisy.all():
-            return restore(proximal(self.fresh(), images, level**2))
+            return restore(proximal(self.fresh(), images, tau))
         clean = images.clone()
         if noisy.any():  # items of zero noise are returned as they came
-            levels = level.expand(images.shape[0], *level.shape[1:])[noisy]
-            clean[noisy] = proximal(self.fresh(), images[noisy], levels**2)
+            clean[noisy] = proximal(self.fresh(), images[noisy], tau[noisy])
         return restore(clean)
 
     def __repr__(self) -> str:
@@ -148,17 +154,17 @@ class Denoiser(Functional):
         self.denoiser, self.layout, self.deterministic, self.cost = denoiser, layout, deterministic, cost
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
-        check_image(v, who=repr(self))
+        who = f"{self!r}.prox"
+        check_image(v, who=who)
+        sigma = per_image(tau, v, who=who, what="tau").sqrt().to(v.real.dtype)
         if v.is_complex():
             return torch.complex(self.prox(v.real, tau), self.prox(v.imag, tau))
-        images = v.reshape(-1, *v.shape[-3:])
-        sigma = torch.as_tensor(tau, dtype=v.dtype, device=v.device).sqrt().expand(*v.shape[:-3], 1, 1, 1)
+        images = v.reshape(-1, *v.shape[-3:]).clone()  # the denoiser may work in place
         with torch.no_grad():
             x = self._tensors(images, sigma) if self.layout == "BCHW" else self._pictures(images, sigma)
         return x.reshape(v.shape)
 
-    def _tensors(self, images: Tensor, sigma: Tensor) -> Tensor:
-        levels = sigma.reshape(-1, 1, 1, 1)
+    def _tensors(self, images: Tensor, levels: Tensor) -> Tensor:
         equal = bool((levels == levels[0]).all())
         return self._checked(self.denoiser(images, levels[0].item() if equal else levels), images)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -120,18 +121,32 @@ def true_images(truth: ArrayLike, images: Tensor, ndim: int, who: str) -> Tensor
     return target.to(images.device, real.to_complex() if target.is_complex() else real)
 
 
-def per_image(value: float | Tensor, images: Tensor, *, who: str, what: str) -> Tensor:
-    """A non-negative number, or one per image, as a tensor (1 or B, 1, 1, 1) that broadcasts against ``images``.
+def precision(images: Tensor) -> torch.dtype:
+    """The real type in which ``images`` are computed: their own, but float32 for half types, whose squares overflow."""
+    real = images.real.dtype
+    return torch.float32 if real in (torch.float16, torch.bfloat16) else real
 
-    Raises: ValueError if it is negative or NaN or has another shape.
+
+def per_image(value: float | Tensor, images: Tensor, *, who: str, what: str, ndim: int = 2) -> Tensor:
+    """A number, or one per image, as a tensor (B, 1, 1, 1) beside ``images`` (..., C, H, W), in their ``precision``.
+
+    A tensor's values are not looked into: that would wait for the device.
+    Raises: TypeError unless it is a real number, tensor or array; ValueError for another shape and for a number that is
+    negative, infinite or NaN.
     """
-    ones = (1,) * (images.ndim - 1)
-    number = torch.as_tensor(value, dtype=images.real.dtype, device=images.device)
-    if number.numel() not in (1, images.shape[0]) or number.ndim > 1 and number.shape[1:].numel() != 1:
-        raise ValueError(
-            f"{who}: expected {what} to be a number or one per image, {(images.shape[0], *ones)}, "
-            f"got shape {tuple(number.shape)}."
-        )
-    if not (number >= 0).all() or torch.isinf(number).any():
+    if not isinstance(value, Real | Tensor | np.ndarray) or isinstance(value, Tensor) and value.is_complex():
+        raise TypeError(f"{who}: expected {what} to be a real number or a tensor of one per image, got {value!r}.")
+    if isinstance(value, Real) and not 0 <= value < float("inf"):
         raise ValueError(f"{who}: expected {what} to be finite and >= 0, got {value!r}.")
-    return number.reshape(-1, *ones)
+    number = torch.as_tensor(value, dtype=precision(images), device=images.device)
+    batch, ones = images.shape[: -ndim - 1], (1,) * (ndim + 1)
+    lead = number.shape[: -ndim - 1] if number.shape[-ndim - 1 :] == ones else number.shape
+    if number.numel() == 1:
+        lead = torch.Size()
+    pairs = zip(reversed(lead), reversed(batch), strict=False)
+    if len(lead) > len(batch) or any(length not in (1, count) for length, count in pairs):
+        raise ValueError(
+            f"{who}: expected {what} to be a number or one per image, {(*batch, *ones)}, got shape "
+            f"{tuple(number.shape)}."
+        )
+    return number.reshape(*lead, *ones).expand(*batch, *ones).reshape(-1, *ones)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pnp.functional import Functional
 
-from .checks import image_batch
+from .checks import image_batch, interval
 
 
 class Box(Functional):
@@ -17,7 +17,7 @@ class Box(Functional):
 
     Shapes: (..., C, H, W).
     Units: ``lo`` and ``hi`` in those of the image.
-    Raises: ValueError unless ``lo <= hi``.
+    Raises: ValueError unless ``lo <= hi`` admit a finite value.
     Source: Parikh & Boyd, *Proximal Algorithms*, 2014, sec. 6.2.4.
     """
 
@@ -25,9 +25,7 @@ class Box(Functional):
     has_value = True
 
     def __init__(self, lo: float = 0.0, hi: float = float("inf")) -> None:
-        if not lo <= hi:
-            raise ValueError(f"Box: expected lo <= hi, got lo = {lo!r} and hi = {hi!r}.")
-        self.lo, self.hi = float(lo), float(hi)
+        self.lo, self.hi = interval(lo, hi, who="Box")
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         image_batch(v, tau, who=f"{self!r}.prox")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pnp.functional import Functional
 
-from .checks import image_batch
-from .windows import box_mean, mirrored
+from .checks import image_batch, whole
+from .windows import box_mean, middles, mirrored
 
 
 class NLM(Functional):
@@ -34,7 +34,8 @@ class NLM(Functional):
     Shapes: (..., C, H, W); ``patch`` and ``window`` are sides in pixels, an even patch reaches one farther down and
     right than up and left. Patches are mirrored at the border, pixels outside the picture are never averaged.
     Units: a number for ``strength`` is in noise levels.
-    Raises: ValueError unless ``patch`` and a number for ``strength`` are positive, ``window`` odd and ``spread`` >= 0.
+    Raises: TypeError unless ``patch``, ``window`` and ``spread`` are whole numbers; ValueError unless ``patch`` and a
+    number for ``strength`` are positive, ``window`` odd and ``spread`` >= 0.
     Source: Buades, Coll & Morel, *A Non-Local Algorithm for Image Denoising*, 2005; *Non-Local Means Denoising*, 2011
     (noise-aware distance, patchwise average); Condat, *A Simple Trick to Speed Up and Improve the Non-Local Means*,
     2010 (whole shifted images, two weights from one distance).
@@ -49,14 +50,13 @@ class NLM(Functional):
         spread: int = 1,
         backend: str = "auto",
     ) -> None:
-        if patch < 1:
-            raise ValueError(f"NLM: patch must be >= 1 pixel, got {patch!r}.")
-        if window < 1 or window % 2 == 0:
+        patch = whole(patch, least=1, who="NLM", what="patch")
+        window = whole(window, least=1, who="NLM", what="window")
+        spread = whole(spread, least=0, who="NLM", what="spread")
+        if window % 2 == 0:
             raise ValueError(f"NLM: window must be an odd number of pixels, got {window!r}.")
         if strength != "auto" and (isinstance(strength, str) or not 0 < strength < math.inf):
             raise ValueError(f"NLM: strength must be finite and > 0, or 'auto', got {strength!r}.")
-        if spread < 0:
-            raise ValueError(f"NLM: spread must be >= 0, got {spread!r}.")
         if backend not in ("auto", "numba", "torch"):
             raise ValueError(f"NLM: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
         self.patch, self.window = patch, window
@@ -65,13 +65,14 @@ class NLM(Functional):
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
-        exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-        variance = variance.to(exact.dtype).clamp_min(torch.finfo(exact.dtype).tiny)
+        middle = middles(images)  # taken off for the sake of float32
+        exact = images - middle
+        variance = variance.clamp_min(torch.finfo(exact.dtype).tiny)
         squared = self._squared_strength(exact, variance)
         inverse = 1 / (squared * variance).clamp_min(torch.finfo(exact.dtype).tiny)
         average = _compiled if self._use_compiled(exact) else _shifted
         shift = 2 / squared  # what noise alone makes of the exponent
-        x = average(exact, inverse, shift, self.patch, self.window // 2, self.spread)
+        x = average(exact, inverse, shift, self.patch, self.window // 2, self.spread) + middle
         return x.reshape(v.shape).to(v.dtype)
 
     def _squared_strength(self, v: Tensor, variance: Tensor) -> Tensor:

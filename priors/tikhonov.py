@@ -7,6 +7,7 @@ import hashlib
 from torch import Tensor
 
 from pnp.functional import Functional
+from pnp.images import check_finite
 
 from .checks import image_batch
 
@@ -18,7 +19,7 @@ class Tikhonov(Functional):
 
     Shapes: (..., C, H, W); ``reference`` (zero where it is None) broadcasts against the images.
     Units: ``weight`` is one over a variance, that of the image about its reference.
-    Raises: ValueError if ``weight`` is negative, infinite or NaN.
+    Raises: ValueError if ``weight`` is negative, infinite or NaN, or a value of ``reference`` is not finite.
     Source: Tikhonov & Arsenin, *Solutions of Ill-Posed Problems*, 1977; Parikh & Boyd, *Proximal Algorithms*, 2014,
     sec. 6.1.1.
     """
@@ -30,15 +31,17 @@ class Tikhonov(Functional):
         if not 0 <= weight < float("inf"):
             raise ValueError(f"Tikhonov: weight must be finite and >= 0, got {weight!r}.")
         self.weight, self.reference = float(weight), reference
+        if reference is not None:
+            check_finite(reference, who="Tikhonov", what="the reference")
         content = b"" if reference is None else reference.detach().cpu().contiguous().numpy().tobytes()
         self._digest = hashlib.sha256(content).hexdigest()[:12]  # two references are two priors to a checkpoint
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
-        _, variance = image_batch(v, tau, who=f"{self!r}.prox")
-        strength = self.weight * variance.reshape(*v.shape[:-3], 1, 1, 1)
+        images, variance = image_batch(v, tau, who=f"{self!r}.prox")
+        exact, strength = images.reshape(v.shape), self.weight * variance.reshape(*v.shape[:-3], 1, 1, 1)
         if self.reference is None:
-            return v / (1 + strength)
-        return v + (self.reference.to(v) - v) * (strength / (1 + strength))
+            return (exact / (1 + strength)).to(v.dtype)
+        return (exact + (self.reference.to(exact) - exact) * (strength / (1 + strength))).to(v.dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight / 2 * self._excess(x).square().sum(dim=(-3, -2, -1))

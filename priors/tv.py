@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from pnp.functional import Functional
-from pnp.images import ArrayLike
+from pnp.images import ArrayLike, per_image
 
-from .checks import image_batch
+from .checks import image_batch, interval, whole
 from .tv_dual import Geometry, difference, minimise, norms, variation
 
 MILD = 0.3  # strength of an ``anchored`` TV at its level, in units of the level: ADMM converges fastest near it
@@ -37,7 +37,8 @@ class TV(Functional):
 
     Shapes: (..., C, H, W), with ``ndim=3`` (..., C, D, H, W).
     Units: ``weight`` is one over those of the image; ``gap`` has none.
-    Raises: ValueError for a negative or NaN ``weight``, ``gap <= 0``, ``ndim`` other than 2 and 3 or empty bounds.
+    Raises: ValueError for a negative or NaN ``weight``, ``gap <= 0``, ``ndim`` other than 2 and 3 or bounds
+    that admit no finite value.
     Source: Rudin, Osher & Fatemi, *Nonlinear Total Variation Based Noise Removal Algorithms*, 1992; Beck & Teboulle,
     *Fast Gradient-Based Algorithms for Constrained Total Variation*, 2009, sec. 4; Bresson & Chan, *Fast Dual
     Minimization of the Vectorial Total Variation Norm*, 2008 (colour).
@@ -61,10 +62,10 @@ class TV(Functional):
             raise ValueError(f"TV: weight must be finite and >= 0, got {weight!r}.")
         if not gap > 0:
             raise ValueError(f"TV: gap must be > 0, got {gap!r}.")
-        if ndim not in (2, 3):
+        if whole(ndim, least=2, who="TV", what="ndim") > 3:
             raise ValueError(f"TV: ndim must be 2 (pictures) or 3 (volumes), got {ndim!r}.")
-        if bounds is not None and not bounds[0] <= bounds[1]:
-            raise ValueError(f"TV: bounds must be (lo, hi) with lo <= hi, got {bounds!r}.")
+        if bounds is not None:
+            bounds = interval(*bounds, who="TV")
         if backend not in ("auto", "numba", "torch"):
             raise ValueError(f"TV: backend must be 'auto', 'numba' or 'torch', got {backend!r}.")
         self.backend = backend
@@ -82,17 +83,10 @@ class TV(Functional):
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         who = f"{self!r}.prox"
         images, variance = image_batch(v, tau, who=who, ndim=self.ndim)
-        anchor = None if self._anchor is None else image_batch(v, self._anchor, who=who, ndim=self.ndim)[1]
+        anchor = None if self._anchor is None else per_image(self._anchor, v, who=who, what="level", ndim=self.ndim)
         with torch.no_grad():
-            exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-            x, dual, effort = minimise(
-                exact,
-                self._strength(exact, variance.to(exact.dtype), anchor),
-                self._dual,
-                self.gap,
-                self.geometry,
-                self.backend,
-            )
+            strength = self._strength(images, variance, anchor)
+            x, dual, effort = minimise(images, strength, self._dual, self.gap, self.geometry, self.backend)
         if self._remembers:
             self._dual, self.certificate, self.iterations = dual, effort.gap, effort.iterations
         return x.reshape(v.shape).to(v.dtype)
@@ -129,7 +123,8 @@ class TV(Functional):
 
     def take(self, keep: Tensor) -> TV:
         private = copy.copy(self)
-        private._anchor = None if self._anchor is None else self._anchor[keep]
+        if self._anchor is not None and self._anchor.numel() > 1:  # else one for all of them
+            private._anchor = self._anchor[keep]
         private._dual = None if self._dual is None else self._dual[keep]
         private.certificate = private.iterations = None
         return private
@@ -138,6 +133,8 @@ class TV(Functional):
         return {} if self._dual is None else {"dual": self._dual.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not self._remembers:
+            return super().load_state_dict(state)
         if set(state) - {"dual"}:
             raise ValueError(f"{self!r}.load_state_dict: expected the key 'dual', got {sorted(state)}.")
         self._dual = state["dual"].clone() if "dual" in state else None
@@ -145,7 +142,7 @@ class TV(Functional):
     def _strength(self, v: Tensor, variance: Tensor, anchor: Tensor | None) -> Tensor:
         """Factor of TV beside ``1/2 ||x - v||^2``, one per image."""
         if anchor is not None:
-            return anchor.to(variance) * variance
+            return anchor * variance
         if not isinstance(self.weight, str):
             return self.weight * variance
         return automatic_strength(v, variance.sqrt(), self.geometry)

@@ -84,15 +84,23 @@ def minimise(
     shape = (v.shape[0], v.ndim - 2, *v.shape[1:])
     fits = start is not None and start.shape == shape and start.dtype == v.dtype and start.device == v.device
     dual = start.clone() if start is not None and fits else v.new_zeros(shape)
-    acts = strength > 0  # elsewhere a picture of zeros takes the place of v: it needs no iteration
+    axes = tuple(range(1, v.ndim))
+    span = v.amax(axes, keepdim=True) - v.amin(axes, keepdim=True)
+    flat = (
+        strength >= (v.ndim - 2) * v[0].numel() * span
+    )  # a p that runs along the rows, then across, proves x constant
+    acts = (strength > 0) & ~flat  # elsewhere a picture of zeros takes the place of v: it needs no iteration
     positive = torch.where(acts, strength, torch.ones_like(strength))
-    mean = v.mean(dim=tuple(range(1, v.ndim)), keepdim=True)  # taken off for the sake of float32
+    mean = v.mean(dim=axes, keepdim=True)  # taken off for the sake of float32
     lo, hi = geometry.bounds if geometry.bounds is not None else (-math.inf, math.inf)
     w = torch.where(acts, (v - mean) / positive, torch.zeros_like(v))
     arguments = (w, dual, (lo - mean) / positive, (hi - mean) / positive)
     target = max(gap, 16 * torch.finfo(v.dtype).eps)  # rounding hides smaller gaps
     effort = (_compiled if _use_compiled(v, backend) else _in_pieces)(*arguments, target, geometry)
     x = torch.where(acts, v - strength * adjoint_difference(dual, v.ndim - 2), v)
+    if flat.any():
+        first = v.flatten(2)[..., :1].reshape(*v.shape[:2], *(1,) * (v.ndim - 2))  # so that constants stay exactly
+        x = torch.where(flat, first + (v - first).mean(dim=axes[1:], keepdim=True), x)
     return x if geometry.bounds is None else x.clamp(lo, hi), dual, effort
 
 

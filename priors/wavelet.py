@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pnp.functional import Functional
 
-from .checks import image_batch
+from .checks import image_batch, whole
 from .wavelet_filters import daubechies
-from .windows import box_mean, mirrored
+from .windows import box_mean, middles, mirrored
 
 
 class Wavelet(Functional):
@@ -25,8 +25,9 @@ class Wavelet(Functional):
     and differentiable; colour goes through the orthonormal opponent axes.
 
     Shapes: (..., C, H, W), any size; ``wavelet`` is "haar", "db1" to "db10" or "sym1" to "sym10", ``window`` an odd
-    side in pixels.
-    Raises: ValueError for an unknown wavelet or rule, ``levels < 1`` or an even window.
+    side in pixels; ``levels`` end where the filters' steps exceed the picture.
+    Raises: TypeError unless ``levels`` and ``window`` are whole numbers; ValueError for an unknown wavelet or rule,
+    ``levels < 1`` or an even window.
     Source: Coifman & Donoho, *Translation-Invariant De-Noising*, 1995; Donoho & Johnstone, *Adapting to Unknown
     Smoothness via Wavelet Shrinkage*, 1995 (SURE); Chang, Yu & Vetterli, *Adaptive Wavelet
     Thresholding for Image Denoising and Compression*, 2000; *Spatially Adaptive Wavelet Thresholding with Context
@@ -39,9 +40,8 @@ class Wavelet(Functional):
         family, moments = ("db", "1") if wavelet == "haar" else (wavelet.rstrip("0123456789"), wavelet.lstrip("dbsym"))
         if family not in ("db", "sym") or not moments.isdecimal() or not 1 <= int(moments) <= 10:
             raise ValueError(f"Wavelet: wavelet must be 'haar', 'db1'..'db10' or 'sym1'..'sym10', got {wavelet!r}.")
-        if levels < 1:
-            raise ValueError(f"Wavelet: levels must be >= 1, got {levels!r}.")
-        if window is not None and (window < 1 or window % 2 == 0):
+        levels = whole(levels, least=1, who="Wavelet", what="levels")
+        if window is not None and whole(window, least=1, who="Wavelet", what="window") % 2 == 0:
             raise ValueError(f"Wavelet: window must be an odd number of pixels or None, got {window!r}.")
         if threshold not in ("bayes", "sure"):
             raise ValueError(f"Wavelet: threshold must be 'bayes' or 'sure', got {threshold!r}.")
@@ -52,22 +52,23 @@ class Wavelet(Functional):
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
-        exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-        axes = _opponent_axes(exact)
-        margin = len(self.low) * 2 ** (self.levels - 1)  # half of what the widest filter reaches
+        middle = middles(images)  # taken off for the sake of float32
+        exact, axes = images - middle, _opponent_axes(images)
+        levels = min(self.levels, max(v.shape[-2:]).bit_length())  # beyond, the steps of a filter exceed the picture
+        margin = len(self.low) * 2 ** (levels - 1)  # half of what the widest filter reaches
         inside = (..., slice(margin, margin + v.shape[-2]), slice(margin, margin + v.shape[-1]))
         turned = torch.einsum("oc,bchw->bohw", axes, exact)
-        x = self._shrink(mirrored(turned, margin), variance.to(exact.dtype), 1)[inside]
-        return torch.einsum("oc,bohw->bchw", axes, x).reshape(v.shape).to(v.dtype)
+        x = self._shrink(mirrored(turned, margin), variance, 1, levels)[inside]
+        return (torch.einsum("oc,bohw->bchw", axes, x) + middle).reshape(v.shape).to(v.dtype)
 
-    def _shrink(self, x: Tensor, variance: Tensor, level: int) -> Tensor:
+    def _shrink(self, x: Tensor, variance: Tensor, level: int, levels: int) -> Tensor:
         """Analyse, threshold the three bands of details, recurse into the coarse image, synthesise."""
         step = 2 ** (level - 1)
         low, high = self._split(x, step, -1)
         coarse, *details = *self._split(low, step, -2), *self._split(high, step, -2)
         rows, columns, both = (self._threshold(band, variance / 4**level) for band in details)
-        if level < self.levels:
-            coarse = self._shrink(coarse, variance, level + 1)
+        if level < levels:
+            coarse = self._shrink(coarse, variance, level + 1, levels)
         return self._join(self._join(coarse, rows, step, -2), self._join(columns, both, step, -2), step, -1)
 
     def _threshold(self, band: Tensor, noise: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mirrored borders and moving means, for whatever looks at a pixel's surroundings."""
+"""Mirrored borders, moving means and offsets, for whatever looks at a pixel's surroundings."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def box_mean(x: Tensor, side: int, axis: int) -> Tensor:
             return total / side
         count = power.shape[axis] - size
         power, size = power.narrow(axis, 0, count) + power.narrow(axis, size, count), 2 * size
+
+
+def middles(v: Tensor) -> Tensor:
+    """The middle of each channel's range, (B, C, 1, 1), without a gradient; zero where it is not finite.
+
+    To be taken off by what keeps offsets, since float32 sums of far-off values lose their differences. Unlike a mean's,
+    its value depends on no order of summation.
+    """
+    range_ends = v.detach().amin((-2, -1), keepdim=True) + v.detach().amax((-2, -1), keepdim=True)
+    return torch.nan_to_num(range_ends / 2, 0.0, 0.0, 0.0)

@@ -345,9 +345,18 @@ def test_every_profile_pays_off():
 
 
 def test_errors():
-    for arguments in (dict(profile="best"), dict(backend="cuda"), dict(rematch_every=0), dict(memory=0)):
+    for arguments in (
+        dict(profile="best"),
+        dict(backend="cuda"),
+        dict(rematch_every=0),
+        dict(memory=0),
+        dict(memory=math.inf),
+    ):
         with pytest.raises(ValueError, match=next(iter(arguments))):
             BM3D(**arguments)
+    for number in (True, 2.5):
+        with pytest.raises(TypeError, match="rematch_every"):
+            BM3D(rematch_every=number)
     with pytest.raises(ValueError, match="one per image"):
         BM3D().prox(torch.rand(1, 16, 16), torch.full((1, 16, 16), 0.1))
     with pytest.raises(TypeError, match="complex"):

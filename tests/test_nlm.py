@@ -158,6 +158,12 @@ def test_bad_settings_are_refused(arguments):
         NLM(**arguments)
 
 
+@pytest.mark.parametrize("arguments", [{"patch": 5.0}, {"window": 13.0}, {"spread": 0.5}, {"spread": True}])
+def test_sides_are_whole_numbers(arguments):
+    with pytest.raises(TypeError, match=next(iter(arguments))):
+        NLM(**arguments)
+
+
 @pytest.mark.gpu
 def test_the_gpu_gives_what_the_cpu_gives():
     if not torch.cuda.is_available():

@@ -129,6 +129,66 @@ def test_impossible_noise_levels_are_refused(kind, sigma):
 
 
 @each(KINDS)
+def test_half_precision_is_computed_in_float32(kind):
+    """The square of 1e-4 vanishes in float16, that of 300 overflows."""
+    prior = KINDS[kind]
+    for scale, level in ((1e-3, 1e-4), (1.0, 1e-4), (255.0, 300.0)):
+        v = (scale * image(kind)).half()
+        x = prior.denoise(v, level)
+        assert torch.allclose(x.float(), prior.denoise(v.float(), level), rtol=2e-3, atol=2e-3 * scale)
+
+
+@each(KINDS)
+@pytest.mark.parametrize("scale", [1e-22, 1e22])
+def test_noise_levels_whose_square_is_lost_are_refused(kind, scale):
+    v = image(kind, dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"square of sigma .* beyond torch.float32; rescale"):
+        KINDS[kind].denoise(scale * v, scale * SIGMA)
+    answer_is_an_image(KINDS[kind].denoise(v, 0.0), v)
+
+
+@each(KINDS.keys() - SLOW)
+def test_levels_that_fit_no_batch_are_refused(kind):
+    prior = KINDS[kind]
+    v = torch.stack([image(kind)] * 3)
+    ones = (1,) * (v.ndim - 1)
+    for call in (prior.prox, prior.denoise):
+        for wrong in ((2, *ones), (4, *ones), (2, *v.shape)):
+            with pytest.raises(ValueError, match="one per image"):
+                call(v, torch.full(wrong, SIGMA**2, dtype=v.dtype))
+        for kindless in ("auto", None, 1j):
+            with pytest.raises(TypeError, match="real number"):
+                call(v, kindless)
+        every = torch.full((3, *ones), SIGMA**2, dtype=v.dtype)
+        for one in (SIGMA**2, every[0], every[:1], np.float64(SIGMA**2), np.full((3, *ones), SIGMA**2)):
+            assert torch.equal(call(v, one), call(v, every))
+    for impossible in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="tau to be finite and >= 0"):
+            prior.prox(v, impossible)
+
+
+@each(["NLM", "NLM, torch", "BM3D", "BM3D, high, torch", "TV", "Wavelet"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_offsets_cost_no_digits(kind, channels):
+    v = image(kind, (24, 25), channels, torch.float32) + 1000
+    moved = v.double() - 1000
+    error = KINDS[kind].prox(v, SIGMA**2).double() - 1000 - KINDS[kind].prox(moved, SIGMA**2)
+    assert error.square().mean().sqrt() <= 6e-5  # the spacing of float32 there
+
+
+@each(KINDS.keys() - SLOW)
+def test_only_a_fresh_copy_takes_a_memory(kind):
+    prior, v = KINDS[kind], image(kind)
+    solve = prior.fresh()
+    solve.prox(v, SIGMA**2)
+    state = solve.state_dict()
+    if state and kind not in ("Tiled", "Equivariant"):
+        with pytest.raises(ValueError, match="load_state_dict"):
+            prior.load_state_dict(state)
+    assert prior.state_dict() == {}
+
+
+@each(KINDS)
 def test_a_noise_level_for_each_pixel_is_refused(kind):
     v = image(kind)
     with pytest.raises(ValueError, match="one per image"):

@@ -35,6 +35,21 @@ def test_tikhonov_keeps_what_it_refers_to():
     assert Tikhonov(3.0, v)(v) == 0
 
 
+@pytest.mark.parametrize("layout", ["BCHW", "HWC"])
+def test_a_denoiser_may_work_in_place(layout):
+    def halve(image, sigma):
+        image *= 0.5
+        return image
+
+    v = noise((2, 3, 4, 5))
+    before = v.clone()
+    assert torch.equal(Denoiser(halve, layout=layout).prox(v, 1.0), before / 2)
+    assert torch.equal(v, before)
+    x = Denoiser(lambda image, sigma: image, layout=layout).prox(v, 1.0)
+    x += 1  # no view of the image
+    assert torch.equal(v, before)
+
+
 @given(lo=st.floats(-1, 0), hi=st.floats(0, 1), seed=seeds, tau=st.floats(1e-3, 10))
 def test_box_prox_is_the_nearest_point_inside(lo, hi, seed, tau):
     v = noise((1, 5, 4), seed)
@@ -125,6 +140,9 @@ def test_every_tile_has_its_own_memory():
         (lambda: Tikhonov(float("nan")), ValueError),
         (lambda: Box(1, 0), ValueError),
         (lambda: Box(float("nan"), 0), ValueError),
+        (lambda: Box(float("inf"), float("inf")), ValueError),
+        (lambda: Box(-float("inf"), -float("inf")), ValueError),
+        (lambda: Tikhonov(1.0, torch.tensor([0.0, float("nan")])), ValueError),
         (lambda: Equivariant(abs), TypeError),
         (lambda: Equivariant(Box(), shift=-1), ValueError),
         (lambda: Tiled(abs), TypeError),

@@ -156,3 +156,17 @@ def test_colour_axes_are_orthonormal_and_grey_first():
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Wavelet(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"levels": 2.5}, {"levels": True}, {"window": 9.0}])
+def test_levels_and_windows_are_whole_numbers(arguments):
+    with pytest.raises(TypeError, match=next(iter(arguments))):
+        Wavelet(**arguments)
+
+
+def test_levels_end_with_the_picture():
+    """More of them would reach farther than the picture, at a cost of two to the power of their number."""
+    v = ramp_and_noise((1, 16, 12))
+    enough = Wavelet(levels=5).prox(v, 0.01)
+    assert torch.equal(Wavelet(levels=1000).prox(v, 0.01), enough)
+    assert not torch.equal(Wavelet(levels=4).prox(v, 0.01), enough)

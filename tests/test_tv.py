@@ -192,11 +192,33 @@ def test_automatic_weight_promises_no_function():
 @pytest.mark.parametrize(
     "arguments",
     [{"weight": -1.0}, {"weight": float("nan")}, {"weight": "best"}, {"gap": 0.0}, {"ndim": 4}, {"bounds": (1, 0)},
-     {"backend": "jax"}],
+     {"bounds": (np.inf, np.inf)}, {"backend": "jax"}],
 )  # fmt: skip
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         TV(**arguments)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_strength_beyond_all_numbers_leaves_the_mean(backend, dtype):
+    v = torch.stack([noisy((2, 9, 10), dtype=dtype), torch.full((2, 9, 10), 0.1, dtype=dtype)])
+    for prior in (TV(1e30, backend=backend), TV(1e300, backend=backend), TV(1e30, coupled=False, backend=backend)):
+        x = prior.prox(v, 1e10)
+        assert (x - v.mean(dim=(-2, -1), keepdim=True)).abs().max() <= 1e-6
+        assert torch.equal(x[1], v[1])
+    bounded = TV(1e30, bounds=(0.5, 0.6), backend=backend).prox(v, 1e10)
+    assert torch.equal(bounded[1], torch.full_like(v[1], 0.5))
+    least = TV(1.0, gap=1e-9, backend=backend).prox(v[:1].double(), 360.0)  # where no iteration is needed any more
+    assert (least - v[:1].double().mean(dim=(-2, -1), keepdim=True)).abs().max() <= 1e-6
+
+
+def test_one_strength_for_a_batch_survives_its_finished_images():
+    v = noisy((3, 1, 9, 10))
+    prior = TV().anchored(torch.full((1, 1, 1, 1), 0.1, dtype=v.dtype)).fresh()
+    whole = prior.prox(v, 0.01)
+    some = prior.take(torch.tensor([0, 2]))
+    assert (some.prox(v[[0, 2]], 0.01) - whole[[0, 2]]).abs().max() <= 0.02
 
 
 def test_geometry_is_immutable():

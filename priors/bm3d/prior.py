@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from pnp.functional import Functional
 
-from ..checks import image_batch
+from ..checks import image_batch, whole
 from .memory import Memory
 from .settings import PROFILES
 from .stages import Backend, denoise
@@ -49,8 +50,8 @@ class BM3D(Functional):
     Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any
     other number by the principal components of the image; blocks are matched on the first of the resulting channels.
     Units: computed in float32 whatever the type of the image; noise below 1e-6 of the image's range is left alone.
-    Raises: ValueError for an unknown profile or backend, an invalid ``rematch_every`` or ``memory``, and a noise level
-    that varies inside an image (white noise of one level is assumed).
+    Raises: ValueError for an unknown profile or backend, an invalid ``rematch_every`` or ``memory`` (TypeError for a kind
+    that is none), and a noise level that varies inside an image (white noise of one level is assumed).
     Source: Dabov, Foi, Katkovnik & Egiazarian, *Image Denoising by Sparse 3-D Transform-Domain Collaborative
     Filtering*, 2007; *Color Image Denoising via Sparse 3-D Collaborative Filtering with Grouping Constraint in
     Luminance-Chrominance Space*, 2007; Makinen, Azzari & Foi, *Collaborative Filtering of Correlated Noise*, 2020, for
@@ -69,10 +70,10 @@ class BM3D(Functional):
             raise ValueError(f"BM3D: profile must be one of {sorted(PROFILES)}, got {profile!r}.")
         if backend not in BACKENDS:
             raise ValueError(f"BM3D: backend must be one of {BACKENDS}, got {backend!r}.")
-        if rematch_every != "auto" and not (isinstance(rematch_every, int) and rematch_every >= 1):
-            raise ValueError(f"BM3D: rematch_every must be 'auto' or a number of calls >= 1, got {rematch_every!r}.")
-        if not memory > 0:
-            raise ValueError(f"BM3D: memory must be a number of bytes > 0, got {memory!r}.")
+        if rematch_every != "auto":
+            whole(rematch_every, least=1, who="BM3D", what="rematch_every, if not 'auto',")
+        if not 0 < memory < math.inf:
+            raise ValueError(f"BM3D: memory must be a finite number of bytes > 0, got {memory!r}.")
         self.profile, self.backend, self.rematch_every, self.memory = profile, backend, rematch_every, memory
         self.settings = PROFILES[profile]
         self._matches: Memory | None = None  # only a fresh copy remembers
@@ -84,7 +85,7 @@ class BM3D(Functional):
         if self.backend == "reference":
             from .reference import reference
 
-            return reference(images, variance, self.profile).reshape(v.shape)
+            return reference(images, variance, self.profile).to(v.dtype).reshape(v.shape)
         backend = self._backend(images.device)
         with backend.threads_of_torch():
             return self._denoised(images, variance, backend).to(v.dtype).reshape(v.shape)
