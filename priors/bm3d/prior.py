@@ -50,8 +50,8 @@ class BM3D(Functional):
     Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any
     other number by the principal components of the image; blocks are matched on the first of the resulting channels.
     Units: computed in float32 whatever the type of the image; noise below 1e-6 of the image's range is left alone.
-    Raises: ValueError for an unknown profile or backend, an invalid ``rematch_every`` or ``memory`` (TypeError for a kind
-    that is none), and a noise level that varies inside an image (white noise of one level is assumed).
+    Raises: ValueError for an unknown profile or backend, for ``rematch_every`` and ``memory`` that are not positive and
+    finite (TypeError for the wrong kind), and for a noise level that varies inside an image (white noise is assumed).
     Source: Dabov, Foi, Katkovnik & Egiazarian, *Image Denoising by Sparse 3-D Transform-Domain Collaborative
     Filtering*, 2007; *Color Image Denoising via Sparse 3-D Collaborative Filtering with Grouping Constraint in
     Luminance-Chrominance Space*, 2007; Makinen, Azzari & Foi, *Collaborative Filtering of Correlated Noise*, 2020, for
@@ -70,8 +70,10 @@ class BM3D(Functional):
             raise ValueError(f"BM3D: profile must be one of {sorted(PROFILES)}, got {profile!r}.")
         if backend not in BACKENDS:
             raise ValueError(f"BM3D: backend must be one of {BACKENDS}, got {backend!r}.")
-        if rematch_every != "auto":
+        if not isinstance(rematch_every, str):
             whole(rematch_every, least=1, who="BM3D", what="rematch_every, if not 'auto',")
+        elif rematch_every != "auto":
+            raise ValueError(f"BM3D: rematch_every must be 'auto' or a number of calls >= 1, got {rematch_every!r}.")
         if not 0 < memory < math.inf:
             raise ValueError(f"BM3D: memory must be a finite number of bytes > 0, got {memory!r}.")
         self.profile, self.backend, self.rematch_every, self.memory = profile, backend, rematch_every, memory
