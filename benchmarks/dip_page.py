@@ -62,15 +62,13 @@ def _protocol(rows: Rows) -> Found:
     means["runs"] = groups.size()
     shown = means.reset_index()
     shown["picture"] = _short(shown["picture"])
+    verdicts = []
     automatic = frame[frame["network"] == "auto"]
-    gap, worst = automatic["gap"].mean(), automatic["gap"].max()
-    verdicts = [
-        Verdict(
-            "The automatic stop is within 0.2 dB of the oracle on average and 0.6 dB at worst.",
-            bool(gap <= 0.2 and worst <= 0.6),
-            f"Mean {number(gap, 2)} dB, worst {number(worst, 2)} dB over {len(automatic)} runs.",
-        )
-    ]
+    if len(automatic):
+        gap, worst = automatic["gap"].mean(), automatic["gap"].max()
+        claim = "The automatic stop is within 0.2 dB of the oracle on average and 0.6 dB at worst."
+        detail = f"Mean {number(gap, 2)} dB, worst {number(worst, 2)} dB over {len(automatic)} runs."
+        verdicts.append(Verdict(claim, bool(gap <= 0.2 and worst <= 0.6), detail))
     for network, pairs in frame.dropna(subset="gain").groupby("network", sort=False):
         gains = pairs["gain"]
         verdicts.append(

@@ -28,12 +28,12 @@ def page(outcomes: dict[Cell, Outcome], device: str = "cpu") -> dict[str, bool]:
     return {" ".join(verdict.claim.split()[:4]): verdict.holds for verdict in finished.verdicts}
 
 
-def protocol(gaps: list[float], gain: float) -> dict[Cell, Outcome]:
+def protocol(gaps: list[float], gain: float, network: str = "auto") -> dict[Cell, Outcome]:
     """Runs whose automatic stop misses the oracle by these gaps, in pairs that gain so much."""
     image = np.zeros((4, 4, 3))
     curves = {name: [1.0, 2.0] for name in ("iteration", "raw", "averaged", "held-out error")}
     return {
-        Denoising("auto", 2, None, picture=CAMERA, sigma=25, size=32, seed=seed): Outcome(
+        Denoising(network, 2, None, picture=CAMERA, sigma=25, size=32, seed=seed): Outcome(
             {"noisy": 20.0, "raw": 24.0, "automatic": 26.0, "oracle": 26 + gap, "alone": 26.0, "ensemble": 26 + gain}
             | {"BM3D": 27.0, "iterations": 500, "CPU s": 9.0},
             {"truth": image, "noisy": image, "x": image},
@@ -49,6 +49,10 @@ def protocol(gaps: list[float], gain: float) -> dict[Cell, Outcome]:
 )
 def test_the_verdicts_follow_the_numbers(gaps: list[float], gain: float, stop: bool, pair: bool) -> None:
     assert page(protocol(gaps, gain)) == {"The automatic stop is": stop, "Two networks averaged gain": pair}
+
+
+def test_the_stop_is_judged_by_the_automatic_choice_alone() -> None:
+    assert page(protocol([0.9], 0.5, "small")) == {"Two networks averaged gain": True}
 
 
 def test_every_part_has_its_verdict() -> None:
