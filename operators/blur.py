@@ -159,6 +159,8 @@ def _engine(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) ->
 def _check(kernel: Tensor, shape: tuple[int, ...], boundary: str, ndim: int) -> None:
     if ndim not in (1, 2, 3):
         raise ValueError(f"Blur: expected ndim to be 1, 2 or 3, got {ndim!r}.")
+    if any(n % 1 or n < 1 for n in shape):
+        raise ValueError(refusal(USAGE, "shape as positive integers, (H, W)", shape))
     if boundary != "circular" and boundary not in BOUNDARIES:
         raise ValueError(f"Blur: expected a boundary out of circular, {', '.join(BOUNDARIES)}, got {boundary!r}.")
     if not ndim <= kernel.ndim <= ndim + 2 or not ndim <= len(shape) <= ndim + 1 or kernel.numel() == 0:

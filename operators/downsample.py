@@ -11,7 +11,7 @@ from torch import Tensor
 from pnp.algebra import Composition
 from pnp.linear_operator import LinearOperator
 
-from .arguments import number, real_tensor, shape_of
+from .arguments import number, real_tensor, refusal, shape_of
 from .banded import along_axes
 from .circular_blur import CircularBlur, wrap
 from .decimate import Decimate
@@ -47,8 +47,8 @@ class Downsample(Delegate):
         usage = 'Downsample(shape, factor, kernel="bicubic")'
         shape = shape_of(shape, usage)
         number(factor, "factor", usage)
-        if factor % 1 or factor < 1 or len(shape) not in (2, 3):
-            raise ValueError(f"Downsample: expected an integer factor >= 1 and (H, W), got {factor!r} and {shape!r}.")
+        if factor % 1 or factor < 1 or len(shape) not in (2, 3) or any(n % 1 or n < 1 for n in shape):
+            raise ValueError(refusal(usage, "an integer factor >= 1 and integers (H, W)", (factor, shape)))
         if isinstance(kernel, str) and kernel != "bicubic":
             raise ValueError(f'Downsample: expected kernel="bicubic" or a tensor, got {kernel!r}.')
         kernel = kernel if isinstance(kernel, str) else real_tensor(kernel, "kernel", usage)

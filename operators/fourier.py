@@ -43,8 +43,8 @@ class Fourier(Delegate):
     ) -> None:
         usage = "Fourier(shape, mask)"
         shape = shape_of(shape, usage)
-        if len(shape) not in (2, 3):
-            raise ValueError(f"Fourier: expected shape (H, W) or (D, H, W), got {shape}; channels and batch lead.")
+        if len(shape) not in (2, 3) or any(n % 1 or n < 1 for n in shape):
+            raise ValueError(f"Fourier: expected integers (H, W) or (D, H, W), got {shape}; channels and batch lead.")
         mask = torch.ones(shape) if mask is None else real_tensor(mask, "mask", usage)
         if tuple(mask.shape) != shape:
             raise ValueError(f"Fourier: expected a mask of shape {shape}, got {tuple(mask.shape)}.")
@@ -107,6 +107,8 @@ class Fourier(Delegate):
         usage = "Fourier.radial(shape, spokes)"
         shape = shape_of(shape, usage)
         whole(spokes, "spokes", usage)
+        if any(n % 1 or n < 1 for n in shape) or len(shape) < 2:
+            raise ValueError(refusal(usage, "shape as integers (H, W) or (D, H, W)", shape))
         if spokes < 1:
             raise ValueError(f"Fourier.radial: expected at least one spoke, got {spokes!r}.")
         return cls(shape, _weights(sampling.radial(shape, spokes), dtype), real=real, sensitivities=sensitivities)
@@ -143,8 +145,8 @@ def _drawn(shape: Sequence[int], keep: float, seed: int, centre: float, what: st
     """The shape, once the arguments of a random mask are of the right kinds."""
     usage = f"Fourier.{what}(shape, keep, seed)"
     shape = shape_of(shape, usage)
-    if len(shape) < 2:
-        raise ValueError(refusal(usage, "shape (H, W) or (D, H, W)", shape))
+    if len(shape) < 2 or any(n % 1 or n < 1 for n in shape):
+        raise ValueError(refusal(usage, "shape (H, W) or (D, H, W) of integers", shape))
     number(keep, "keep", usage)
     number(centre, "centre", f"{usage[:-1]}, centre=0.08)")
     whole(seed, "seed", usage)

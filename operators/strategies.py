@@ -32,7 +32,6 @@ from .wavelet import Wavelet
 
 Draw = Callable[[st.SearchStrategy[int]], int]
 Shape = tuple[int, int]
-PATTERNS = ("RGGB", "BGGR", "GRBG", "X-Trans")
 
 
 class Entry(NamedTuple):
@@ -76,6 +75,12 @@ def items(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> Blur:
     """One kernel for each of two items."""
     taps = (some(draw, min(shape[0], 5)), some(draw, min(shape[1], 5)))
     return Blur(random(draw, (2, 1, *taps), dtype), shape, boundary)
+
+
+def varying(draw: Draw, shape: Shape, dtype: torch.dtype, boundary: str) -> VaryingBlur:
+    """Kernels on two by two nodes, no larger than the picture."""
+    taps = (some(draw, min(shape[0], 5)), some(draw, min(shape[1], 5)))
+    return VaryingBlur(random(draw, (2, 2, *taps), dtype), shape, boundary)
 
 
 def rows(draw: Draw, dtype: torch.dtype) -> Tensor:
@@ -160,14 +165,23 @@ ENTRIES: tuple[Entry, ...] = (
         lambda draw, shape, dtype: Blur(kernel(draw, dtype, 5, lead=(2, 3)), (3, *shape), "zero"),
     ),
     Entry("Blur of a volume", lambda draw, shape, dtype: Blur(kernel(draw, dtype, ndim=3), (3, *shape), ndim=3)),
-    Entry("VaryingBlur", lambda draw, shape, dtype: VaryingBlur(kernel(draw, dtype, 5, lead=(2, 2)), shape)),
+    Entry("VaryingBlur circular", lambda draw, shape, dtype: varying(draw, shape, dtype, "circular")),
+    Entry("VaryingBlur valid", lambda draw, shape, dtype: varying(draw, shape, dtype, "valid")),
+    Entry("VaryingBlur zero", lambda draw, shape, dtype: varying(draw, shape, dtype, "zero")),
+    Entry("VaryingBlur replicate", lambda draw, shape, dtype: varying(draw, shape, dtype, "replicate")),
+    Entry("VaryingBlur reflect", lambda draw, shape, dtype: varying(draw, shape, dtype, "reflect")),
+    Entry("VaryingBlur symmetric", lambda draw, shape, dtype: varying(draw, shape, dtype, "symmetric")),
     Entry("Mask", lambda draw, shape, dtype: Mask(weights(draw, shape, dtype))),
     Entry("Mask a channel", lambda draw, shape, dtype: Mask(weights(draw, (3, *shape), dtype))),
     Entry("Decimate", lambda draw, shape, dtype: Decimate(shape, some(draw, 4))),
     Entry("Downsample bicubic", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), dtype=dtype)),
     Entry("Downsample", lambda draw, shape, dtype: Downsample(shape, some(draw, 4), kernel(draw, dtype))),
     Entry("Downsample folded", folded),
-    Entry("Demosaic", lambda draw, shape, dtype: Demosaic(shape, PATTERNS[some(draw, 4) - 1])),
+    Entry("Demosaic RGGB", lambda draw, shape, dtype: Demosaic(shape, "RGGB")),
+    Entry("Demosaic BGGR", lambda draw, shape, dtype: Demosaic(shape, "BGGR")),
+    Entry("Demosaic GRBG", lambda draw, shape, dtype: Demosaic(shape, "GRBG")),
+    Entry("Demosaic GBRG", lambda draw, shape, dtype: Demosaic(shape, "GBRG")),
+    Entry("Demosaic X-Trans", lambda draw, shape, dtype: Demosaic(shape, "X-Trans")),
     Entry("SinglePixel Hadamard", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard")),
     Entry("SinglePixel sequency", lambda draw, shape, dtype: pixels(draw, shape, dtype, "hadamard", "sequency")),
     Entry(

@@ -31,8 +31,8 @@ class VaryingBlur(FewDigits):
         usage = "VaryingBlur(kernels, shape)"
         kernels, shape = real_tensor(kernels, "kernels", usage), shape_of(shape, usage)
         weights = None if weights is None else real_tensor(weights, "weights", f"{usage[:-1]}, weights=None)")
-        if len(shape) != 2:
-            raise ValueError(f"VaryingBlur: expected shape (H, W), got {shape}; channels and batch lead.")
+        if len(shape) != 2 or any(n % 1 or n < 1 for n in shape):
+            raise ValueError(f"VaryingBlur: expected shape (H, W) of integers, got {shape}; channels and batch lead.")
         height, width = shape
         if kernels.ndim == 4 and weights is None:
             tiles = (kernels.shape[0], kernels.shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Real
+from numbers import Complex, Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +40,7 @@ class LinearOperator(torch.nn.Module):
 
     in_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
+    __array_ufunc__ = None  # arrays leave A @ array, array @ A and number * A to this class
 
     def __init__(
         self,
@@ -331,9 +332,7 @@ class LinearOperator(torch.nn.Module):
     def __matmul__(self, other: Any) -> Any:
         from .algebra import Composition
 
-        if isinstance(other, Tensor):
-            return self.forward(other)
-        return Composition(self, other) if isinstance(other, LinearOperator) else NotImplemented
+        return Composition(self, other) if isinstance(other, LinearOperator) else self.forward(other)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         from .algebra import Sum
@@ -343,12 +342,22 @@ class LinearOperator(torch.nn.Module):
     def __mul__(self, factor: float | complex) -> LinearOperator:
         from .algebra import Scaled
 
-        return Scaled(factor, self) if isinstance(factor, int | float | complex) else NotImplemented
+        number = _plain(factor)
+        return NotImplemented if number is None else Scaled(number, self)
 
     __rmul__ = __mul__
 
+    def __rmatmul__(self, other: Any) -> Any:
+        raise TypeError(
+            f"{self._name}: expected A @ x, got {type(other).__name__} @ A; a matrix on the left is "
+            "operators.Matrix(matrix, in_shape) @ A, and A.adjoint(y) is A^H y."
+        )
+
     def __truediv__(self, divisor: float | complex) -> LinearOperator:
-        return self * (1 / divisor) if isinstance(divisor, int | float | complex) else NotImplemented
+        from .algebra import Scaled
+
+        number = _plain(divisor)
+        return NotImplemented if number is None else Scaled(1 / number, self)
 
     def __neg__(self) -> LinearOperator:
         return self * -1.0
@@ -473,6 +482,15 @@ def _shape(shape: tuple[int, ...], name: str, who: str) -> tuple[int, ...]:
     if not sizes or not all(isinstance(n, Real) and n == n // 1 and n >= 1 for n in sizes):
         raise ValueError(f"{who}: expected {name} to be a shape of positive integers, got {shape!r}; write (H, W).")
     return tuple(int(n) for n in sizes)
+
+
+def _plain(number: object) -> complex | None:
+    """Python's own number, also for NumPy's; None for what is no number."""
+    if isinstance(number, Integral):
+        return int(number)
+    if isinstance(number, Real):
+        return float(number)
+    return complex(number) if isinstance(number, Complex) else None
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -23,6 +24,31 @@ other = Blur(randn(5, 2, seed=1), SHAPE)
 mask = Mask(torch.where(randn(*SHAPE).abs() < 0.4, 0, randn(*SHAPE)))
 camera = SinglePixel(SHAPE, 20, dtype=float64)
 full = SinglePixel(SHAPE, 64, dtype=float64)
+
+
+@pytest.mark.parametrize("two", [np.float64(2), np.float32(2), np.int64(2), 2, 2.0])
+def test_numbers_of_numpy_are_numbers(two):
+    x = randn(*SHAPE)
+    for A in (two * blur, blur * two, blur / (1 / two)):
+        assert repr(A) in (f"2 * {blur!r}", f"2.0 * {blur!r}")
+        torch.testing.assert_close(A @ x, 2 * blur.forward(x))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "who"),
+    [
+        (lambda: blur @ np.ones(SHAPE), r"Blur\(8x8 -> 8x8\).*expected a torch.Tensor, got ndarray; pnp.to_tensor"),
+        (lambda: blur @ 3, r"Blur\(8x8 -> 8x8\).*expected a torch.Tensor, got int"),
+        (lambda: np.ones(SHAPE) @ blur, r"Blur\(8x8 -> 8x8\): expected A @ x, got ndarray @ A; .*Matrix.*adjoint"),
+        (lambda: torch.ones(SHAPE) @ blur, r"Blur\(8x8 -> 8x8\): expected A @ x, got Tensor @ A; .*Matrix.*adjoint"),
+        (lambda: np.ones(SHAPE) * blur, "unsupported operand.*ndarray.*Blur"),
+        (lambda: blur * np.ones(SHAPE), "Blur"),
+    ],
+)
+def test_what_is_no_image_and_no_operator_is_named(wrong, who):
+    with pytest.raises(TypeError, match=who):
+        wrong()
+
 
 EXACT = {
     "multiple": -2.5 * blur,

@@ -70,9 +70,9 @@ def test_messages_name_who_expected_what_and_got_what(name, data):
         if A._anchor() is not None:
             kinds = rf"^{who}\(.*\.{method}: expected torch.float64 on cpu, got torch.float32 on cpu; .*\.to\("
             with pytest.raises(TypeError, match=kinds):
-                call(torch.ones(shape, dtype=torch.float32))
+                call(torch.ones(*A.lead, *shape, dtype=torch.float32))
             with pytest.raises(TypeError, match=r"got torch\.float64 on meta"):
-                call(torch.ones(shape, dtype=torch.float64, device="meta"))
+                call(torch.ones(*A.lead, *shape, dtype=torch.float64, device="meta"))
 
 
 @each_entry
@@ -80,7 +80,7 @@ def test_messages_name_who_expected_what_and_got_what(name, data):
 @settings(max_examples=2)
 def test_penalties_must_be_positive(name, data):
     A = data.draw(operators(name=name))
-    y = torch.ones(A.out_shape, dtype=torch.float64)
+    y = torch.ones(*A.lead, *A.out_shape, dtype=torch.float64)
     for rho in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="tikhonov: expected rho > 0"):
             A.tikhonov(y, rho)
@@ -122,6 +122,28 @@ def test_shapes_are_checked_once_at_construction():
     for shape in ((), (0, 4), (-1, 4), (2.5, 4)):
         with pytest.raises(ValueError, match="shape of positive integers"):
             Identity(shape)
+
+
+@pytest.mark.parametrize("shape", [(6.5, 8), (0, 8), (-3, 8)])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda shape: Blur(KERNEL, shape),
+        lambda shape: Blur(KERNEL, shape, "zero"),
+        lambda shape: Blur.gaussian(1.0, shape),
+        lambda shape: VaryingBlur(KERNEL[None, None], shape),
+        lambda shape: Downsample(shape, 2),
+        lambda shape: Downsample(shape, 2, KERNEL),
+        lambda shape: Fourier(shape),
+        lambda shape: Fourier.lines(shape, 0.5),
+        lambda shape: Fourier.radial(shape, 3),
+    ],
+)
+def test_sides_are_whole_and_positive(build, shape):
+    with pytest.raises(
+        ValueError, match=rf"^(Blur|VaryingBlur|Downsample|Fourier)\b.*integers.*{re.escape(str(shape))}"
+    ):
+        build(shape)
 
 
 @pytest.mark.parametrize(("shapes", "name"), [((16, 16), "in_shape"), (((16,), None), "out_shape")])
@@ -228,6 +250,7 @@ def test_any_memory_layout_will_do(name, data, seed):
     """Transposed, strided and expanded tensors give what contiguous ones give."""
     A = data.draw(operators(name=name))
     for _, call, shape, _ in calls(A):
+        shape = (*A.lead, *shape)
         x = torch.randn(*shape, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         batch = x.movedim(-1, 0)
         assert torch.allclose(call(batch), call(batch.contiguous()), rtol=1e-6, atol=1e-7)

@@ -12,7 +12,7 @@ from pnp.operators.delegate import Delegate
 
 f64 = torch.float64
 SHAPE = (9, 8)
-CLAIMED = {"Mask", "Mask a channel", "Decimate", "Demosaic"}
+CLAIMED = {"Mask", "Mask a channel", "Decimate"}
 
 
 def ramp(shape=SHAPE):
@@ -27,7 +27,7 @@ def ramp(shape=SHAPE):
 def test_an_interpolation_keeps_what_was_measured(name, data, seed):
     """``A start(A x) = A x`` where ``interpolates``."""
     A = data.draw(operators(name=name))
-    assert A.interpolates == (name in CLAIMED)
+    assert A.interpolates == (name in CLAIMED or name.startswith("Demosaic"))
     if A.interpolates:
         y = A.forward(torch.randn(A.in_shape, generator=torch.Generator().manual_seed(seed), dtype=f64))
         assert torch.allclose(A.forward(A.start(y)), y)

@@ -53,8 +53,11 @@ def test_operators_built_in_float32_obey_every_law_once_they_are_double(name, da
 
 
 def product_solves_its_normal_equations(p):
-    """A product's condition number is its factors' multiplied: penalties down to 1e-4 only, 1e-2 in float32."""
-    return tikhonov_solves_its_normal_equations(p, exponents=(-4, -2, 0, 4) if p.real == f64 else (-2, 0, 4))
+    """A product's condition number is its factors' multiplied, and its closed forms divide by the penalty before they
+    cancel: penalties down to 1e-6 where exact, to 1e-4 by CG; 1e-2 in float32.
+    """
+    least = (-2,) if p.real != f64 else (-4, -2) if "CG" in p.operator.route() else (-6, -4, -2)
+    return tikhonov_solves_its_normal_equations(p, exponents=(*least, 0, 4))
 
 
 COMPOSITION_LAWS = [
@@ -63,8 +66,12 @@ COMPOSITION_LAWS = [
 
 
 @pytest.mark.parametrize(("dtype", "examples"), [(f64, 30), (f32, 10), (c128, 10), (c64, 10)])
-def test_compositions_obey_every_law(dtype, examples):
-    """Products, sums, multiples, adjoints and stacks of the market, three deep; of its complex entries if complex."""
+def test_compositions_obey_every_law(dtype, examples, monkeypatch):
+    """Products, sums, multiples, adjoints and stacks of the market, three deep; of its complex entries if complex.
+
+    Solves at the least penalties may run out of iterations, here earlier than elsewhere, as long as they say so.
+    """
+    monkeypatch.setattr("pnp.tikhonov.PATIENCE", 400)
     names = COMPLEX if dtype.is_complex else None
 
     @given(data=st.data(), height=st.integers(4, 6), width=st.integers(4, 6), seed=seeds)

@@ -41,8 +41,8 @@ def tikhonov_solves_its_normal_equations(p: Probe, exponents: Sequence[int] = (-
     """``A^H (A x - y) + rho (x - v) = 0``, for ``rho`` from 1e-8 to 1e4 of ``||A||^2``, with and without ``v``.
 
     Conjugate gradients end where ``w = (y - A x) / rho`` is right to ``STOP eps ||A||^2 ||w||``: data that no image
-    explains, as where ``A`` is rank-deficient, make ``w`` large, and ``||A||`` times as much is rounding here. They take
-    a thousand iterations at the least penalties, which are tried once: with ``v``, on the smallest input. A solve that
+    explains, as where ``A`` is rank-deficient, make ``w`` large, and ``||A||`` times as much is rounding here. Least
+    penalties, which cost them a thousand iterations, are tried once: with ``v``, on the smallest input. A solve that
     warns of its limit of iterations has said that it is not accurate.
     """
     A = p.operator
