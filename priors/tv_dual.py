@@ -86,9 +86,8 @@ def minimise(
     dual = start.clone() if start is not None and fits else v.new_zeros(shape)
     axes = tuple(range(1, v.ndim))
     span = v.amax(axes, keepdim=True) - v.amin(axes, keepdim=True)
-    flat = (
-        strength >= (v.ndim - 2) * v[0].numel() * span
-    )  # a p that runs along the rows, then across, proves x constant
+    # x is constant from a strength on at which flow along the rows, then across, is a dual that proves it
+    flat = strength >= (v.ndim - 2) * v[0].numel() * span
     acts = (strength > 0) & ~flat  # elsewhere a picture of zeros takes the place of v: it needs no iteration
     positive = torch.where(acts, strength, torch.ones_like(strength))
     mean = v.mean(dim=axes, keepdim=True)  # taken off for the sake of float32

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import pickle
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pnp.priors import BM3D
 from pnp.priors.bm3d import transforms
+from pnp.priors.bm3d.prior import KEPT
 
 BACKENDS = [
     "torch",
@@ -144,10 +148,64 @@ def test_threads_do_not_change_a_bit(shape):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-def test_memory_budget_changes_nothing():
-    v = noisy(picture(130, 60), 0.1)
-    whole, bands = (BM3D(backend="torch", memory=memory).prox(v, 0.01) for memory in (1e9, 4e6))
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(1, 1, 130, 60), (1, 3, 20, 200), (7, 1, 40, 45)])
+def test_memory_budget_changes_nothing(backend, shape):
+    v = noisy(torch.stack([picture(*shape[2:], shape[1])] * shape[0]), 0.1)
+    whole, bands = (BM3D("high", backend=backend, memory=memory).prox(v, 0.01) for memory in (1e9, 4e6))
     assert rms(whole - bands) < 1e-3 * 0.1  # rounding may exchange two equally near blocks
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result._base is None:
+            self.bytes = max(self.bytes, result.untyped_storage().nbytes())
+        return result
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 64, 64), (1, 1, 17, 1500)])
+def test_memory_bounds_the_tables_of_torch(shape):
+    with Largest() as largest:
+        BM3D(backend="torch", memory=1e7).prox(torch.rand(shape, generator=torch.Generator().manual_seed(0)), 0.01)
+    assert largest.bytes < 1e7
+
+
+@numba_only
+@pytest.mark.parametrize("shape", [(1, 1, 17, 5000), (1, 3, 200, 200)])
+def test_memory_bounds_the_tables_of_numba(shape):
+    v = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    prior = BM3D("fast", backend="numba", memory=1e7)
+    prior.prox(v[..., :17], 0.01)
+    tracemalloc.start()  # NumPy's arrays
+    try:
+        prior.prox(v, 0.01)
+        assert tracemalloc.get_traced_memory()[1] < 1e7 + 200 * v.numel()
+    finally:
+        tracemalloc.stop()
+
+
+@numba_only
+def test_no_thread_stays_behind_and_one_stock_serves_all_copies():
+    threads, before = torch.get_num_threads(), threading.active_count()
+    prior = BM3D("fast", backend="numba")
+    torch.set_num_threads(2)
+    try:
+        copies = [prior.fresh() for _ in range(3)]
+        for copy in copies:
+            copy.prox(noisy(picture(100, 45, 3), 0.1), 0.01)
+            assert threading.active_count() == before
+    finally:
+        torch.set_num_threads(threads)
+    assert 0 < sum(array.nbytes for array in prior._stock._arrays) <= KEPT
+    assert all(copy._stock is prior._stock for copy in copies)
+    assert pickle.loads(pickle.dumps(prior))._stock._arrays == []
 
 
 def brute_force(image: np.ndarray, i: int, j: int) -> list[tuple[float, int]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,34 +16,60 @@ from torch import Tensor
 
 from ..threads import calm
 from .settings import REACH, Groups
+from .stock import Floats, Stock
+from .strips import Strip, strips
 from .transforms import Matrix, autocorrelation, biorthogonal, cosine, kaiser, synthesis
 
-Floats = npt.NDArray[np.float32]
-Run = Callable[[Iterable[Callable[[], None]]], None]
+Shorts = npt.NDArray[np.int16]
+Tasks = Iterable[Callable[[], None]]
 
 CHUNK = 12  # reference rows of one task; two chunks apart, groups touch disjoint rows (3 * CHUNK > 35)
 BAND = 4 * CHUNK  # reference rows whose coefficients are held at a time: few, since their tables outgrow the caches
-KEPT = 2**28  # bytes of tables kept for the next call: fresh pages cost a tenth of a thread's time, and threads more
-_spare: list[Floats] = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Channel:
+    """One channel of one image, its pilot (None in the first stage), its groups and its threshold or noise variance."""
+
+    noisy: Floats
+    pilot: Floats | None
+    numbers: Shorts
+    counts: Shorts
+    noise: Floats
+    level: float
+
+    def part(self, strip: Strip) -> Channel:
+        """What belongs to a strip, in contiguous arrays; the arrays themselves where it is the whole picture."""
+
+        def pixels(image: Floats) -> Floats:
+            return np.ascontiguousarray(image[:, strip.pixels])
+
+        pilot = None if self.pilot is None else pixels(self.pilot)
+        numbers, counts = (np.ascontiguousarray(x[:, strip.references]) for x in (self.numbers, self.counts))
+        noise = np.ascontiguousarray(self.noise[:, strip.references])
+        return Channel(pixels(self.noisy), pilot, numbers, counts, noise, self.level)
 
 
 class NumbaBackend:
     """Block matching and collaborative filtering by the compiled kernels, on ``torch.get_num_threads()`` threads.
 
-    The results are the same to the last bit on any number of threads.
+    The results are the same to the last bit on any number of threads. ``memory`` bounds the bytes of the coefficient
+    tables in use, those kept for the next call lie in ``stock``. The threads end with ``at_work``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: float, stock: Stock) -> None:
         from . import numba_filters, numba_matching, numba_tables
 
-        _announce(numba_matching.match)
         self.matching, self.filters, self.tables = numba_matching, numba_filters, numba_tables
+        self.memory, self.stock = memory, stock
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads)  # starts a thread when there is work for it
         self.order = _search_order(REACH, numba_matching.LANES)
 
-    def threads_of_torch(self) -> AbstractContextManager[None]:
-        return calm()
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        with calm(), self.pool:
+            yield
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """The ``size`` nearest blocks of every reference. Shapes: images (B, H, W), limits (B,) summed over a block."""
@@ -80,9 +105,7 @@ class NumbaBackend:
         """Collaborative empirical Wiener filter. Shapes: noisy and pilot (B, C, H, W), variances (B,)."""
         return self._filter(noisy, pilot, groups, variances, cosine())
 
-    def _match_tasks(
-        self, image: Floats, limit: float, numbers: npt.NDArray[np.int16], counts: npt.NDArray[np.int16]
-    ) -> Iterable[Callable[[], None]]:
+    def _match_tasks(self, image: Floats, limit: float, numbers: Shorts, counts: Shorts) -> Tasks:
         matching = self.matching
         rows, columns = counts.shape
         extra = 2 * matching.MARGIN + 2
@@ -109,53 +132,57 @@ class NumbaBackend:
         estimate = np.empty(noisy.shape, np.float32)
         window = kaiser()
         matrices = [np.ascontiguousarray(m, np.float32) for m in (analysis, synthesis(analysis, window), window)]
-        channels = [
-            (
-                noisy[i, c].numpy(),
-                None if pilot is None else pilot[i, c].numpy(),
-                groups.numbers[i].numpy(),
-                groups.counts[i].numpy(),
-                groups.noise[i].numpy(),
-                level,
-                matrices,
-                estimate[i, c],
-            )
+        numbers, counts, noise = (x.numpy() for x in (groups.numbers, groups.counts, groups.noise))
+
+        def channel(i: int, c: int, level: float) -> Channel:
+            guide = None if pilot is None else pilot[i, c].numpy()
+            return Channel(noisy[i, c].numpy(), guide, numbers[i], counts[i], noise[i], level)
+
+        tasks = [
+            partial(self._filter_channel, channel(i, c, level), matrices, estimate[i, c])
             for i, level in enumerate(levels.tolist())
             for c in range(noisy.shape[1])
         ]
-        alone = (
-            len(channels) - len(channels) % self.threads
-        )  # a channel a thread; the threads share the rows of the rest
-        self._parallel([partial(self._filter_channel, *channel, _serial) for channel in channels[:alone]])
-        for channel in channels[alone:]:
-            self._filter_channel(*channel, self._parallel)
+        column_bytes = 4 * _table_rows(counts.shape[1]) * (64 * (2 if pilot is None else 3) + 1)
+        widest = int(self.memory / column_bytes)  # no matter how many threads there are
+        at_once = min(self.threads, max(1, widest // (noisy.shape[3] - 7)))
+        # a channel a thread, as far as the memory goes; the threads share the rows of the rest
+        alone = len(tasks) - len(tasks) % at_once if 2 * at_once >= self.threads else 0
+        step = alone if at_once == self.threads else at_once
+        for first in range(0, alone, max(step, 1)):
+            self._parallel([partial(task, widest, _serial) for task in tasks[first : min(first + step, alone)]])
+        for task in tasks[alone:]:
+            task(widest, self._parallel)
         return torch.from_numpy(estimate)
 
     def _filter_channel(
-        self,
-        noisy: Floats,
-        pilot: Floats | None,
-        numbers: npt.NDArray[np.int16],
-        counts: npt.NDArray[np.int16],
-        noise: Floats,
-        level: float,
-        matrices: list[Floats],
-        estimate: Floats,
-        run: Run,
+        self, channel: Channel, matrices: list[Floats], estimate: Floats, widest: int, run: Callable[[Tasks], None]
     ) -> None:
-        """Filter one channel in bands: the rows that a band shares with the next are carried over."""
-        analysis, inverse, window = matrices
-        height, width = noisy.shape
-        down, across = height - 7, width - 7
-        references = len(counts)
-        span = 3 * (min(BAND, references) - 1) + 2 * REACH + 1
-        images = [noisy] if pilot is None else [noisy, pilot]
-        *tables, total = [_buffer(span * across * 64) for _ in range(len(images) + 1)]
-        weights = np.empty(span * across, np.float32)
+        """Filter one channel, in strips of at most ``widest`` positions."""
         denominator = np.zeros_like(estimate)
         estimate[:] = 0
+        for strip in strips(channel.counts.shape[1], widest):
+            part = channel.part(strip)
+            sums = np.zeros((2, *part.noisy.shape), np.float32)
+            self._filter_strip(part, strip.begin, matrices, sums, run)
+            estimate[:, strip.pixels] += sums[0]
+            denominator[:, strip.pixels] += sums[1]
+        estimate /= denominator
+
+    def _filter_strip(
+        self, strip: Channel, begin: int, matrices: list[Floats], sums: Floats, run: Callable[[Tasks], None]
+    ) -> None:
+        """Add the groups of a strip to ``sums``, in bands: the rows that one shares with the next are carried over."""
+        analysis, inverse, window = matrices
+        height, width = strip.noisy.shape
+        down, across, references = height - 7, width - 7, len(strip.counts)
+        span = _table_rows(references)
+        images = [strip.noisy] if strip.pilot is None else [strip.noisy, strip.pilot]
+        *tables, total = [self.stock.take(span * across * 64) for _ in range(len(images) + 1)]
+        weights = np.empty(span * across, np.float32)
+        group: Callable[..., None] = self.filters.hard_threshold if strip.pilot is None else self.filters.wiener
+        groups, level = (strip.numbers, strip.counts, strip.noise), np.float32(strip.level)
         start = 0
-        group: Callable[..., None] = self.filters.hard_threshold if pilot is None else self.filters.wiener
         for top in range(0, references, BAND):
             bottom = min(top + BAND, references)
             origin = 3 * top - REACH
@@ -164,8 +191,8 @@ class NumbaBackend:
                 fresh = span - 3 * BAND
                 for table in (*tables, total, weights):
                     table.reshape(span, -1)[:fresh] = table.reshape(span, -1)[3 * BAND :]
-            for sums in (total, weights):
-                sums.reshape(span, -1)[fresh:used] = 0
+            for table in (total, weights):
+                table.reshape(span, -1)[fresh:used] = 0
             first, last = max(origin + fresh, 0), min(origin + used, down)
             run(
                 [
@@ -174,37 +201,20 @@ class NumbaBackend:
                     for a, b in _split(first, last, 3 * CHUNK)
                 ]
             )
-            tasks: list[Callable[[], None]] = [
-                partial(group, *tables, numbers, counts, noise, a, b, origin, across, np.float32(level), total, weights)
+            tasks = [
+                partial(group, *tables, *groups, a, b, origin, across, begin, level, total, weights)
                 for a, b in _split(top, bottom, CHUNK)
             ]
             run(tasks[0::2])
             run(tasks[1::2])
             done = down if bottom == references else 3 * bottom - REACH
-            run(
-                [
-                    partial(
-                        self.tables.aggregate,
-                        total,
-                        weights,
-                        inverse,
-                        window,
-                        start,
-                        done,
-                        origin,
-                        a,
-                        b,
-                        estimate,
-                        denominator,
-                    )
-                    for a, b in _split(start, done + 7, -(-(done + 7 - start) // self.threads))
-                ]
-            )
+            aggregate = partial(self.tables.aggregate, total, weights, inverse, window, start, done, origin)
+            size = -(-(done + 7 - start) // self.threads)
+            run([partial(aggregate, a, b, *sums) for a, b in _split(start, done + 7, size)])
             start = done
-        estimate /= denominator
-        _give_back([*tables, total])
+        self.stock.give_back([*tables, total])
 
-    def _parallel(self, tasks: Iterable[Callable[[], None]]) -> None:
+    def _parallel(self, tasks: Tasks) -> None:
         tasks = list(tasks)
         if self.threads == 1 or len(tasks) == 1:
             return _serial(tasks)
@@ -212,23 +222,12 @@ class NumbaBackend:
             done.result()
 
 
-def _buffer(size: int) -> Floats:
-    """An uninitialised array, a spare one if it has this size."""
-    while True:
-        try:
-            buffer = _spare.pop()  # threads share the list; pop and += are atomic
-        except IndexError:
-            return np.empty(size, np.float32)
-        if len(buffer) == size:
-            return buffer
+def _table_rows(references: int) -> int:
+    """Position rows that the groups of a band reach, of so many reference rows in all."""
+    return 3 * (min(BAND, references) - 1) + 2 * REACH + 1
 
 
-def _give_back(buffers: list[Floats]) -> None:
-    if sum(buffer.nbytes for buffer in (*_spare, *buffers)) <= KEPT:
-        _spare.extend(buffers)
-
-
-def _serial(tasks: Iterable[Callable[[], None]]) -> None:
+def _serial(tasks: Tasks) -> None:
     for task in tasks:
         task()
 
@@ -237,15 +236,9 @@ def _split(first: int, last: int, size: int) -> list[tuple[int, int]]:
     return [(a, min(a + size, last)) for a in range(first, last, max(size, 1))]
 
 
+@functools.cache
 def _search_order(reach: int, lanes: int) -> npt.NDArray[np.int32]:
     """First displacements (dy, dx) of the matching passes, from the centre outwards so that bounds tighten early."""
     starts = [-reach + phase + 3 * half for phase in range(3) for half in (0, lanes)]
     passes = [(dy, dx) for dy in range(-reach, reach + 1) for dx in starts]
     return np.array(sorted(passes, key=lambda p: p[0] ** 2 + (p[1] + 3 * lanes // 2) ** 2), np.int32)
-
-
-def _announce(kernel: Any) -> None:
-    """Say once that the kernels are about to be compiled, when no earlier run left them in Numba's cache."""
-    if kernel.signatures or any(Path(kernel.stats.cache_path).glob("numba_matching.match-*.nbi")):
-        return
-    logging.getLogger("pnp").info("BM3D: compiling its kernels (about ten seconds, once; Numba keeps them on disk).")

@@ -144,12 +144,14 @@ def hard_threshold(
     bottom: int,
     origin: int,
     across: int,
+    begin: int,
     threshold: float,
     total: Floats,
     weights: Floats,
 ) -> None:
     """Filter the groups of reference rows ``top`` to ``bottom`` by hard thresholding; add them to the accumulators.
 
+    The first column of references lies ``begin`` positions into the tables, whose rows hold ``across`` of them.
     The weight of a group is one over the noise variance kept. The group's mean is always kept.
     """
     rows = np.empty(32 * 64, np.float32)
@@ -158,7 +160,7 @@ def hard_threshold(
     for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
         i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
         for j in range(left, min(left + TILE, numbers.shape[1])):
-            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j, across, at)
+            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j + begin, across, at)
             size = 1 << level
             _gather(table, at, size, rows)
             _spread_noise(sums[i, j], size, noise)
@@ -193,6 +195,7 @@ def wiener(
     bottom: int,
     origin: int,
     across: int,
+    begin: int,
     variance: float,
     total: Floats,
     weights: Floats,
@@ -210,7 +213,7 @@ def wiener(
     for turn in range((bottom - top) * ((numbers.shape[1] + TILE - 1) // TILE)):
         i, left = top + turn % (bottom - top), turn // (bottom - top) * TILE
         for j in range(left, min(left + TILE, numbers.shape[1])):
-            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j, across, at)
+            level = _places(numbers[i, j], counts[i, j], (3 * i - origin) * across + 3 * j + begin, across, at)
             size = 1 << level
             _gather(table, at, size, rows)
             _gather(pilot, at, size, clean)

@@ -16,6 +16,7 @@ from ..checks import image_batch, whole
 from .memory import Memory
 from .settings import PROFILES
 from .stages import Backend, denoise
+from .stock import Stock
 from .transforms import cosine
 
 BACKENDS = ("auto", "numba", "torch", "reference")
@@ -23,6 +24,7 @@ BACKENDS = ("auto", "numba", "torch", "reference")
 # matched on the first, and agree the less the noisier it is. Mean gain on ihc, motorcycle_left, retina and rocket:
 # 0.01 dB at noise of 50/255, 0.03 dB at 100/255, none below.
 CAUTION, MOST_CAUTION = 0.2, 0.06
+KEPT = 2**28  # bytes of tables kept for the next call
 _INVISIBLE = 1e-6  # noise below this fraction of the image's range drowns in float32 rounding
 
 
@@ -44,8 +46,10 @@ class BM3D(Functional):
     A ``fresh`` copy keeps the block matches between calls: ``rematch_every`` = n matches anew in every n-th call;
     ``"auto"`` does so for an image that moved by more than a tenth of its noise level since it was matched, or whose
     noise level changed by more than a half.
-    Up to 256 MB of the compiled kernels' tables are kept for the next call.
-    ``memory`` bounds, in bytes, the coefficient tables of the torch backend; larger pictures go through in bands.
+    ``memory`` bounds, in bytes, the tables of coefficients and distances: pictures beyond it go through in bands and
+    strips, batches in parts, with the same result but for rounding. What is as large as the images comes on top (about
+    200 bytes a pixel), and less than 20 MB is not kept to. Up to 256 MB of the compiled kernels' tables, but not above
+    ``memory``, are kept for the next call of the prior or of its ``fresh`` copies.
 
     Shapes: (..., C, H, W), any size. One channel is grey; three are decorrelated by the opponent transform and any
     other number by the principal components of the image; blocks are matched on the first of the resulting channels.
@@ -79,7 +83,7 @@ class BM3D(Functional):
         self.profile, self.backend, self.rematch_every, self.memory = profile, backend, rematch_every, memory
         self.settings = PROFILES[profile]
         self._matches: Memory | None = None  # only a fresh copy remembers
-        self._engine: Backend | None = None
+        self._stock = Stock(min(KEPT, memory))
 
     @torch.no_grad()
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
@@ -89,7 +93,7 @@ class BM3D(Functional):
 
             return reference(images, variance, self.profile).to(v.dtype).reshape(v.shape)
         backend = self._backend(images.device)
-        with backend.threads_of_torch():
+        with backend.at_work():
             return self._denoised(images, variance, backend).to(v.dtype).reshape(v.shape)
 
     def _denoised(self, images: Tensor, variance: Tensor, backend: Backend) -> Tensor:
@@ -134,14 +138,13 @@ class BM3D(Functional):
         """A copy whose calls share their block matches."""
         private = copy.copy(self)
         private._matches = Memory(self.rematch_every)
-        private._engine = None
         return private
 
     def take(self, keep: Tensor) -> BM3D:
         if self._matches is None:
             return self
         private = copy.copy(self)
-        private._matches, private._engine = self._matches.take(keep), None
+        private._matches = self._matches.take(keep)
         return private
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,23 +161,13 @@ class BM3D(Functional):
         )
         if compiled and device.type != "cpu":
             raise ValueError(f"{self!r}.prox: the numba backend works on the CPU; use backend='torch' on {device}.")
-        if self._engine is not None:
-            return self._engine
-        engine: Backend
         if compiled:
             from .numba_backend import NumbaBackend
 
-            engine = NumbaBackend()
-        else:
-            from .torch_backend import TorchBackend
+            return NumbaBackend(self.memory, self._stock)
+        from .torch_backend import TorchBackend
 
-            engine = TorchBackend(self.memory)
-        if self._matches is not None:  # a solve keeps its buffers
-            self._engine = engine
-        return engine
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engine": None}
+        return TorchBackend(self.memory)
 
     def __repr__(self) -> str:
         settings = f"backend={self.backend!r}, rematch_every={self.rematch_every!r}, memory={self.memory!r}"

@@ -16,8 +16,8 @@ from .transforms import Matrix, biorthogonal, cosine
 class Backend(Protocol):
     """How the steps are computed: block matching and the two collaborative filters, on (B, C, H, W) float32 batches."""
 
-    def threads_of_torch(self) -> AbstractContextManager[None]:
-        """Under which torch's own operations run: what threads it may use beside those of the backend."""
+    def at_work(self) -> AbstractContextManager[None]:
+        """What a call runs in, once: its threads, and how many torch's own operations may use beside them."""
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
         """Numbers and counts (see Groups) of the ``size`` nearest blocks, at most ``limits`` (B,) away."""

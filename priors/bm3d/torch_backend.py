@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import torch_filters as filters
 from .settings import REACH, Groups
+from .strips import LEAST, strips
 from .torch_matching import match, sum_noise
 from .transforms import Matrix, biorthogonal, cosine
 
@@ -26,7 +27,7 @@ class TorchBackend:
     def __init__(self, memory: float) -> None:
         self.memory = memory
 
-    def threads_of_torch(self) -> AbstractContextManager[None]:
+    def at_work(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def match(self, images: Tensor, limits: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -46,18 +47,41 @@ class TorchBackend:
         return self._filter(noisy, pilot, groups, variances, cosine())
 
     def _filter(self, noisy: Tensor, pilot: Tensor | None, groups: Groups, levels: Tensor, analysis: Matrix) -> Tensor:
-        """Both filters, channel by channel and in bands of reference rows whose tables fit the memory."""
-        batch, channels, height, width = noisy.shape
-        rows = groups.counts.shape[1]
-        # three tables and what they are made of, of float32, three position rows to a reference row
-        row_bytes = 4 * 4 * 3 * 64 * batch * (width - 7)
-        band = max(1, int(self.memory / row_bytes) - 2 * REACH // 3)
+        """Both filters, for as many images and columns at a time as leave the tables room for bands of some height."""
+        batch, _, height, width = noisy.shape
+        positions = int(self.memory / (4 * 4 * 64))  # three tables and what they are made of, of float32
+        room = positions // min(height - 7, 3 * (LEAST - 1) + 2 * REACH + 1)
         numerator, denominator = torch.zeros_like(noisy), torch.zeros_like(noisy)
+        count = max(1, room // (width - 7))
+        for items in (slice(first, first + count) for first in range(0, batch, count)):
+            for strip in strips(groups.counts.shape[2], room):
+                place = items, slice(None), slice(None), strip.pixels
+                images = noisy[place], None if pilot is None else pilot[place]
+                fields = (x[items, :, strip.references] for x in (groups.numbers, groups.counts, groups.noise))
+                sums = numerator[place], denominator[place]
+                self._add_bands(images, Groups(*fields), strip.begin, levels[items], analysis, sums, positions)
+        return numerator / denominator
+
+    def _add_bands(
+        self,
+        images: tuple[Tensor, Tensor | None],
+        groups: Groups,
+        begin: int,
+        levels: Tensor,
+        analysis: Matrix,
+        sums: tuple[Tensor, Tensor],
+        positions: int,
+    ) -> None:
+        """Add the groups to ``sums``, channel by channel and in bands of reference rows that reach ``positions``."""
+        noisy, pilot = images
+        batch, channels, height, width = noisy.shape
+        rows, step = groups.counts.shape[1], self._rows(noisy)
+        band = max(1, positions // (3 * batch * (width - 7)) - 2 * REACH // 3)
         for top in range(0, rows, band):
             bottom = min(top + band, rows)
             first, last = max(3 * top - REACH, 0), min(3 * (bottom - 1) + REACH + 1, height - 7)
-            pixels, step = slice(first, last + 7), self._rows(noisy)
-            every = filters.buckets(groups, levels, top, bottom, first, width - 7, last - first)
+            pixels = slice(first, last + 7)
+            every = filters.buckets(groups, levels, (top, bottom), (first, begin), (last - first, width - 7))
             parts = [part for bucket in every for part in bucket.parts(step)]
             for channel in range(channels):
                 table = filters.table(noisy[:, channel, pixels], analysis, step)
@@ -68,12 +92,10 @@ class TorchBackend:
                         filters.hard_threshold(table, part, total, weights)
                     else:
                         filters.wiener(table, guide, part, total, weights)
-                sums = numerator[:, channel, pixels], denominator[:, channel, pixels]
-                filters.aggregate(total, weights, analysis, *sums, step)
-        return numerator / denominator
+                numerator, denominator = (x[:, channel, pixels] for x in sums)
+                filters.aggregate(total, weights, analysis, numerator, denominator, step)
 
     def _rows(self, values: Tensor) -> int:
-        """Table rows at a time: what fits the CPU's cache, or the memory of a GPU."""
-        if values.device.type == "cpu" and torch.get_num_threads() == 1:
-            return CACHED
-        return max(CACHED, int(self.memory / (24 * 64)))
+        """Table rows at a time: what fits the CPU's cache, or the memory."""
+        most = max(1, int(self.memory / (24 * 64)))
+        return min(CACHED, most) if values.device.type == "cpu" and torch.get_num_threads() == 1 else most

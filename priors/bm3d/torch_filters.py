@@ -43,27 +43,33 @@ class Bucket:
         return [Bucket(self.haar, *part) for part in zip(*fields, strict=True)]
 
 
-def buckets(groups: Groups, levels: Tensor, top: int, bottom: int, first: int, across: int, down: int) -> list[Bucket]:
-    """The groups of reference rows ``top`` to ``bottom``, for tables of ``down`` position rows from ``first`` on."""
+def buckets(
+    groups: Groups, levels: Tensor, rows: tuple[int, int], origin: tuple[int, int], extent: tuple[int, int]
+) -> list[Bucket]:
+    """The groups of reference ``rows`` top to bottom, for tables of ``extent`` positions.
+
+    The first table row is position row ``origin[0]``; the first reference column is position ``origin[1]`` of a row.
+    """
+    (top, bottom), (first, begin), (down, across) = rows, origin, extent
     numbers = groups.numbers[:, top:bottom].long()
-    batch, rows, columns, size = numbers.shape
+    batch, count, columns, size = numbers.shape
     device = numbers.device
     item = torch.arange(batch, device=device)[:, None, None, None]
     y = 3 * torch.arange(top, bottom, device=device)[:, None, None] - first + numbers // WINDOW - REACH
-    x = 3 * torch.arange(columns, device=device)[:, None] + numbers % WINDOW - REACH
+    x = begin + 3 * torch.arange(columns, device=device)[:, None] + numbers % WINDOW - REACH
     places = ((item * down + y) * across + x).reshape(-1, size)
     stack = stack_levels(groups.counts[:, top:bottom]).flatten()
     order = stack.argsort(stable=True)
     sums = groups.noise[:, top:bottom].reshape(-1, 64)
-    level = levels.repeat_interleave(rows * columns)[:, None]
+    level = levels.repeat_interleave(count * columns)[:, None]
     found = []
     for k, chosen in enumerate(torch.split(order, torch.bincount(stack, minlength=6).tolist())):
         if len(chosen):
-            extent = 1 << k
-            mean = sums[chosen] / extent
-            rest = ((extent - mean) / max(extent - 1, 1)).clamp_min(1e-3)
-            matrix = torch.from_numpy(haar(extent)).to(sums)
-            found.append(Bucket(matrix, places[chosen, :extent].T.contiguous(), level[chosen], mean, rest))
+            blocks = 1 << k
+            mean = sums[chosen] / blocks
+            rest = ((blocks - mean) / max(blocks - 1, 1)).clamp_min(1e-3)
+            matrix = torch.from_numpy(haar(blocks)).to(sums)
+            found.append(Bucket(matrix, places[chosen, :blocks].T.contiguous(), level[chosen], mean, rest))
     return found
 
 

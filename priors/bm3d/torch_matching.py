@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,7 @@ from .transforms import BLOCK, Matrix, autocorrelation
 
 TILE = 6  # reference blocks along the side of a tile: their windows share 54 x 54 candidates
 SIDE = 3 * (TILE - 1) + WINDOW
+TILE_BYTES = 2**21  # of a tile's candidates, twice, its distances and what sorting them takes
 PART = 13  # candidates of which only the nearest is compared at first; a third of the window's side
 
 
@@ -30,17 +33,22 @@ def match(images: Tensor, limits: Tensor, size: int, memory: float) -> tuple[Ten
     numbers = images.new_empty((batch, down * TILE, across * TILE, size), dtype=torch.int16)
     counts = images.new_empty((batch, down * TILE, across * TILE), dtype=torch.int16)
     # rows of tiles at a time: one on the CPU, whose distances stay near its cache (twice as fast)
-    step = max(1, int(memory / 3 / (4 * batch * across * TILE**2 * SIDE**2))) if images.is_cuda else 1
+    most = max(1, int(memory / TILE_BYTES))
+    wide, items = min(across, most), min(batch, max(1, most // across)) if images.is_cuda else 1
+    step = max(1, most // (items * across)) if images.is_cuda else 1
     # written again and again: fresh pages cost as much as the products
-    near = images.new_empty(batch * step, BLOCK**2 + 1, grown[1], SIDE)
-    distance = images.new_empty(batch * step * across, TILE**2, SIDE**2)
-    for top in range(0, down, step):
-        count = min(step, down - top)
-        first, extent = 3 * TILE * top, 3 * TILE * (count - 1) + SIDE
-        here = near[: batch * count]
-        _candidates(pixels[:, first : first + extent + 7], norms[:, first : first + extent], here)
-        place = slice(TILE * top, TILE * (top + count))
-        numbers[:, place], counts[:, place] = _nearest(here, limits, size, distance[: batch * count * across])
+    near = images.new_empty(items * step, BLOCK**2 + 1, 3 * TILE * (wide - 1) + SIDE, SIDE)
+    distance = images.new_empty(items * step * wide, TILE**2, SIDE**2)
+    corners = itertools.product(range(0, batch, items), range(0, down, step), range(0, across, wide))
+    for item, top, left in corners:
+        some, count, width = min(items, batch - item), min(step, down - top), min(wide, across - left)
+        y, x = 3 * TILE * top, 3 * TILE * left
+        high, broad = (3 * TILE * (n - 1) + SIDE for n in (count, width))
+        here = near[: some * count, :, :broad]
+        part = slice(item, item + some)
+        _candidates(pixels[part, y : y + high + 7, x : x + broad + 7], norms[part, y : y + high, x : x + broad], here)
+        place = part, slice(TILE * top, TILE * (top + count)), slice(TILE * left, TILE * (left + width))
+        numbers[place], counts[place] = _nearest(here, limits[part], size, distance[: some * count * width])
     return numbers[:, :rows, :columns].contiguous(), counts[:, :rows, :columns].contiguous()
 
 
