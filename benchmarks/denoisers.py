@@ -149,24 +149,29 @@ class ExactTV(Cell):
 
 
 class Noted(TV):
-    """TV that notes what it was asked and the iterations it took, in ``calls`` of the object that the user holds."""
+    """TV that notes the iterations of every call, warm and from nothing, in ``calls`` of the object the user holds."""
 
     def __init__(self, weight: float | str) -> None:
         super().__init__(weight)
-        self.calls: list[tuple[Tensor, float | Tensor, int]] = []
+        self.calls: list[tuple[int, int]] = []
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
+        alone = self.fresh()
+        TV.prox(alone, v, tau)
         x = super().prox(v, tau)
-        if self.iterations is not None:
-            self.calls.append((v.clone(), tau, int(self.iterations.max())))
+        self.calls.append((_iterations(self), _iterations(alone)))
         return x
+
+
+def _iterations(prior: TV) -> int:
+    return 0 if prior.iterations is None else int(prior.iterations.max())
 
 
 @dataclasses.dataclass(frozen=True)
 class WarmTV(Cell):
     """The calls of one deblurring solve, each from the last one's dual, and the same calls from nothing.
 
-    ``weight`` is in units of one over the noise level, or "auto", by which the solver anneals.
+    ``weight`` is in units of one over the noise level, or "auto", with which every candidate starts from nothing.
     """
 
     picture: Picture
@@ -185,12 +190,7 @@ class WarmTV(Cell):
         y = noisy(blur(truth), self.noise, self.seed)
         g = Noted(self.weight if isinstance(self.weight, str) else self.weight / self.noise)
         pnp.reconstruct(y, blur, g, sigma=self.noise, progress=False)
-        cold = 0
-        for v, tau, _ in g.calls[1:]:
-            alone = TV(g.weight).fresh()
-            alone.prox(v, tau)
-            cold += int(alone.iterations.max())
-        warm = sum(iterations for _, _, iterations in g.calls[1:])
+        warm, cold = (sum(column) for column in zip(*g.calls[1:], strict=True))
         return Outcome({"calls": len(g.calls), "warm": warm, "cold": cold, "ratio": warm / cold})
 
 

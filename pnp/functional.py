@@ -62,6 +62,13 @@ class Functional:
         """
         return self
 
+    def reversed(self, axes: tuple[int, ...]) -> Functional:
+        """The ``fresh`` copy whose next images are reversed along ``axes``, counted from the last.
+
+        A prior that remembers something of the image reverses it too; here whatever is remembered is dropped.
+        """
+        return self.fresh()
+
     def anchored(self, level: Tensor) -> Functional:
         """The prior with one strength for every ``tau``, for solvers whose internal noise level ends at ``level``.
 

@@ -18,43 +18,45 @@ class Turning(Functional):
     """The ``prior`` on an image that is reversed along other axes from call to call, and back afterwards.
 
     The four directions take turns, so that an iteration settles near what suits them all: with total variation, whose
-    differences point to one corner, the picture gains 0.1 dB at no cost. A ``fresh`` copy counts its calls and keeps
-    a memory of the prior for each direction. There is no one functional, hence no value.
+    differences point to one corner, the picture gains 0.1 dB at no cost. A ``fresh`` copy counts its calls, and the
+    prior's memory turns with the image. There is no one functional, hence no value.
 
     Source: Coifman & Donoho, *Translation-Invariant De-Noising*, 1995 (averaging over a group of motions).
     """
 
     def __init__(self, prior: Functional) -> None:
-        self.priors = [prior] * len(TURNS)
+        self.prior = prior
         self.calls = 0
         self._counts = False
         self.deterministic, self.cost, self.calibrated = prior.deterministic, prior.cost, prior.calibrated
         self.complex_images = prior.complex_images
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
-        turn = self.calls % len(TURNS)
-        axes = (TURNS if v.ndim < 5 else TURNS_OF_VOLUMES)[turn]
+        turns = TURNS if v.ndim < 5 else TURNS_OF_VOLUMES
+        axes = turns[self.calls % len(turns)]
+        x = self.prior.prox(v.flip(axes), tau).flip(axes)
         if self._counts:
             self.calls += 1
-        return self.priors[turn].prox(v.flip(axes), tau).flip(axes)
+            following = turns[self.calls % len(turns)]
+            self.prior = self.prior.reversed(tuple(set(axes) ^ set(following)))
+        return x
 
     def fresh(self) -> Turning:
         private = copy.copy(self)
-        private.priors, private.calls, private._counts = [prior.fresh() for prior in self.priors], 0, True
+        private.prior, private.calls, private._counts = self.prior.fresh(), 0, True
         return private
 
     def take(self, keep: Tensor) -> Turning:
         private = copy.copy(self)
-        private.priors = [prior.take(keep) for prior in self.priors]
+        private.prior = self.prior.take(keep)
         return private
 
     def state_dict(self) -> dict[str, Any]:
-        return {"calls": self.calls, **{str(i): prior.state_dict() for i, prior in enumerate(self.priors)}}
+        return {"calls": self.calls, **{f"prior {key}": value for key, value in self.prior.state_dict().items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.calls = state["calls"]
-        for i, prior in enumerate(self.priors):
-            prior.load_state_dict(state[str(i)])
+        self.prior.load_state_dict({k.removeprefix("prior "): v for k, v in state.items() if k.startswith("prior ")})
 
     def __repr__(self) -> str:
-        return f"{self.priors[0]!r}, turning"
+        return f"{self.prior!r}, turning"

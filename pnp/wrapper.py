@@ -38,6 +38,9 @@ class Wrapper(Functional):
     def anchored(self: Self, level: Tensor) -> Self:
         return self.around(self.prior.anchored(level))
 
+    def reversed(self: Self, axes: tuple[int, ...]) -> Self:
+        return self.around(self.prior.reversed(axes))
+
     def take(self: Self, keep: Tensor) -> Self:
         return self.around(self.prior.take(keep))
 

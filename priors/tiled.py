@@ -52,6 +52,9 @@ class Tiled(Wrapper):
         private._copies = {}
         return private
 
+    def reversed(self, axes: tuple[int, ...]) -> Tiled:
+        return self.fresh()  # the tiles of the reversed picture are others
+
     def take(self, keep: Tensor) -> Tiled:
         private = self.around(self.prior.take(keep))
         if self._copies is not None:

@@ -13,7 +13,7 @@ from pnp.functional import Functional
 from pnp.images import ArrayLike, per_image
 
 from .checks import image_batch, interval, whole
-from .tv_dual import Geometry, difference, minimise, norms, variation
+from .tv_dual import Geometry, difference, minimise, norms, reversed_dual, variation
 
 MILD = 0.3  # strength of an ``anchored`` TV at its level, in units of the level: ADMM converges fastest near it
 
@@ -127,6 +127,12 @@ class TV(Functional):
             private._anchor = self._anchor[keep]
         private._dual = None if self._dual is None else self._dual[keep]
         private.certificate = private.iterations = None
+        return private
+
+    def reversed(self, axes: tuple[int, ...]) -> TV:
+        private = copy.copy(self)
+        inside = all(-axis <= self.ndim for axis in axes)  # slices of a volume are nothing that the dual tells apart
+        private._dual = reversed_dual(self._dual, axes, self.ndim) if self._dual is not None and inside else None
         return private
 
     def state_dict(self) -> dict[str, Any]:

@@ -45,6 +45,21 @@ def adjoint_difference(p: Tensor, ndim: int) -> Tensor:
     return -_subtract_adjoint(torch.zeros_like(p.select(-ndim - 2, 0)), p, ndim)
 
 
+def reversed_dual(p: Tensor, axes: tuple[int, ...], ndim: int) -> Tensor:
+    """The dual ``p`` for images reversed along ``axes``: of each edge between two pixels the same, but for its sign.
+
+    Shapes: p (..., ndim, C, *S), also without channels; axes counted from the last.
+    """
+    p = p.flip(axes)
+    for axis in axes:
+        steps = p.select(-ndim - 2, axis + ndim)
+        count = p.shape[axis] - 1  # the edge after a pixel is the one before its mirror image
+        moved = -steps.narrow(axis, 1, count)
+        steps.narrow(axis, 0, count).copy_(moved)
+        steps.narrow(axis, count, 1).zero_()
+    return p
+
+
 def variation(x: Tensor, ndim: int, geometry: Geometry) -> Tensor:
     """Total variation of each image. Shapes: (..., C, *S) to (...)."""
     return norms(difference(x, ndim), ndim, geometry).flatten(x.ndim - ndim - 1).sum(dim=-1)
