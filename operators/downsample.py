@@ -11,7 +11,7 @@ from torch import Tensor
 from pnp.algebra import Composition
 from pnp.linear_operator import LinearOperator
 
-from .arguments import number, real_tensor, refusal, shape_of
+from .arguments import number, precision, real_tensor, refusal, shape_of
 from .banded import along_axes
 from .circular_blur import CircularBlur, wrap
 from .decimate import Decimate
@@ -52,7 +52,7 @@ class Downsample(Delegate):
         if isinstance(kernel, str) and kernel != "bicubic":
             raise ValueError(f'Downsample: expected kernel="bicubic" or a tensor, got {kernel!r}.')
         kernel = kernel if isinstance(kernel, str) else real_tensor(kernel, "kernel", usage)
-        dtype = dtype or (kernel.dtype if isinstance(kernel, Tensor) else torch.get_default_dtype())
+        dtype = kernel.dtype if dtype is None and isinstance(kernel, Tensor) else precision(dtype, usage)
         super().__init__(_engine(shape, int(factor), kernel, dtype))
         self.factor, self.centred = int(factor), not isinstance(kernel, Tensor)
 

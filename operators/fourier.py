@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import sampling
-from .arguments import number, real_tensor, refusal, shape_of, whole
+from .arguments import number, precision, real_tensor, refusal, shape_of, whole
 from .delegate import Delegate
 from .kspace import Coils, OneReceiver
 
@@ -138,7 +138,7 @@ class Fourier(Delegate):
 
 
 def _weights(mask: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return mask.to(dtype or torch.get_default_dtype())
+    return mask.to(precision(dtype, "Fourier.lines(shape, keep, seed)"))
 
 
 def _drawn(shape: Sequence[int], keep: float, seed: int, centre: float, what: str) -> tuple[int, ...]:

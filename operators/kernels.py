@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .arguments import number
+from .arguments import number, precision
 
 SUPPORT = 4.0  # standard deviations kept on each side: beyond lie 6e-5 of the mass
 
@@ -31,7 +31,7 @@ def gaussian(sigma: float | Sequence[float], *, ndim: int = 2, dtype: torch.dtyp
         x = torch.arange(-radius, radius + 1, dtype=torch.float64)
         profile = torch.exp(-0.5 * (x / s).square()) if s > 0 else torch.ones(1, dtype=torch.float64)
         kernel = kernel[..., None] * (profile / profile.sum())
-    return kernel.to(dtype or torch.get_default_dtype())
+    return kernel.to(precision(dtype, "gaussian(sigma)"))
 
 
 def motion(length: float, angle: float = 0.0, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -57,7 +57,7 @@ def motion(length: float, angle: float = 0.0, *, dtype: torch.dtype | None = Non
         a, b = (centre - 0.5) / direction, (centre + 0.5) / direction
         low, high = torch.maximum(low, torch.minimum(a, b)), torch.minimum(high, torch.maximum(a, b))
     kernel = (high - low).clamp_min(0)
-    return (kernel / kernel.sum()).to(dtype or torch.get_default_dtype())
+    return (kernel / kernel.sum()).to(precision(dtype, "motion(length, angle)"))
 
 
 def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -71,7 +71,7 @@ def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
     if not 0 <= radius < math.inf:
         raise ValueError(f"disk: expected radius >= 0, got {radius!r}.")
     if radius <= 0.5:  # inside one pixel
-        return torch.ones(1, 1, dtype=dtype or torch.get_default_dtype())
+        return torch.ones(1, 1, dtype=precision(dtype, "disk(radius)"))
     extent, samples = max(math.ceil(radius - 0.5), 0), 256  # midpoint rule across, exact along: error below 1e-4
     offsets = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples - 0.5
     pixels = torch.arange(-extent, extent + 1, dtype=torch.float64)
@@ -80,7 +80,7 @@ def disk(radius: float, *, dtype: torch.dtype | None = None) -> Tensor:
     inside = torch.minimum(half, y + 0.5) - torch.maximum(-half, y - 0.5)
     kernel = inside.clamp_min(0).mean(dim=-1)
     kernel = (kernel + kernel.T) / 2  # the rule treats the two axes differently; the disk does not
-    return (kernel / kernel.sum()).to(dtype or torch.get_default_dtype())
+    return (kernel / kernel.sum()).to(precision(dtype, "disk(radius)"))
 
 
 def separate(kernel: Tensor) -> list[Tensor] | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pnp.noise import scattered_noise
 
-from .arguments import number, real_tensor, refusal, shape_of, whole
+from .arguments import number, precision, real_tensor, refusal, shape_of, whole
 from .cache import Cache
 from .dead import clear, live_bits
 from .direct import Direct
@@ -41,14 +41,14 @@ class Mask(Direct):
     def random(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
         """A share ``keep`` of the pixels, drawn without replacement. Raises: ValueError unless 0 < keep <= 1."""
         shape = shape_of(shape, "Mask.random(shape, keep, seed)")
-        return cls(_draw(shape, keep, seed, "random").to(dtype or torch.get_default_dtype()))
+        return cls(_draw(shape, keep, seed, "random").to(precision(dtype, "Mask.random(shape, keep, seed)")))
 
     @classmethod
     def lines(cls, shape: Sequence[int], keep: float, seed: int = 0, *, dtype: torch.dtype | None = None) -> Mask:
         """A share ``keep`` of the picture's rows. Raises: ValueError unless 0 < keep <= 1."""
         shape = _picture(shape, "lines")
         kept = _draw((shape[-2],), keep, seed, "lines")
-        return cls(kept[:, None].expand(*shape).to(dtype or torch.get_default_dtype(), copy=True))
+        return cls(kept[:, None].expand(*shape).to(precision(dtype, "Mask.lines(shape, keep, seed)"), copy=True))
 
     @classmethod
     def blocks(
@@ -62,7 +62,7 @@ class Mask(Direct):
         height, width = shape[-2:]
         kept = _draw((-(-height // size), -(-width // size)), keep, seed, "blocks")
         kept = kept.repeat_interleave(size, 0)[:height].repeat_interleave(size, 1)[:, :width]
-        return cls(kept.expand(*shape).to(dtype or torch.get_default_dtype(), copy=True))
+        return cls(kept.expand(*shape).to(precision(dtype, "Mask.blocks(shape, keep, seed)"), copy=True))
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.mask * x

@@ -10,7 +10,8 @@ from torch import Tensor
 from pnp.daubechies import inner_roots, low_pass
 from pnp.linear_operator import LinearOperator
 
-from .arguments import shape_of, whole
+from .arguments import precision, shape_of, whole
+from .cache import Cache
 
 MOST_MOMENTS = 10  # beyond it the roots of the spectral factor lose digits in double precision
 LEVELS = 4
@@ -47,10 +48,19 @@ class Wavelet(LinearOperator):
             raise ValueError(f"Wavelet: sides {self.in_shape} allow 0 to {possible} levels, got {levels!r}.")
         if moments not in range(1, MOST_MOMENTS + 1):
             raise ValueError(f"Wavelet: expected 1 to {MOST_MOMENTS} vanishing moments, got {moments!r}.")
-        taps = torch.from_numpy(low_pass(moments, inner_roots(moments)))
-        self.register_buffer("taps", taps.to(dtype or torch.get_default_dtype()))
-        self.taps: Tensor
         self.moments = moments
+        # The precision to work in and nothing else: a number rounded to float32 would stay so in double().
+        self.register_buffer("precision", torch.zeros((), dtype=precision(dtype, usage)), persistent=False)
+        self.precision: Tensor
+        self._taps: Cache[Tensor] = Cache()
+
+    @property
+    def taps(self) -> Tensor:
+        """The low-pass filter."""
+        return self._taps.get([self.precision], self._low_pass)
+
+    def _low_pass(self) -> Tensor:
+        return torch.from_numpy(low_pass(self.moments, inner_roots(self.moments))).to(self.precision)
 
     def _forward(self, x: Tensor) -> Tensor:
         for level in range(self.levels):

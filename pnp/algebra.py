@@ -105,10 +105,10 @@ class Conjugate(Around):
     """``conj(A)``: the operator ``x -> conj(A conj(x))``."""
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self.operator._forward(x.conj()).conj()
+        return self.operator._forward(x.conj()).conj().resolve_conj()  # NumPy refuses a lazy one
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.operator._adjoint(y.conj()).conj()
+        return self.operator._adjoint(y.conj()).conj().resolve_conj()
 
     def _solve_dual(self, r: Tensor, rho: float | Tensor) -> Tensor:
         return self.operator._solve_dual(r.conj(), rho).conj()

@@ -235,6 +235,15 @@ SHAPE, KERNEL = (8, 8), torch.ones(3, 3) / 9
         ("PylopsOperator", lambda: PylopsOperator(SHAPE, SHAPE, abs)),
         ("Stack", lambda: Stack(Identity(SHAPE))),
         ("Stack", lambda: Stack([KERNEL])),
+        ("gaussian", lambda: Blur.gaussian(1.0, SHAPE, dtype=torch.int64)),
+        ("motion", lambda: Blur.motion(5, 0.0, SHAPE, dtype=torch.complex64)),
+        ("disk", lambda: Blur.disk(2.0, SHAPE, dtype="float32")),
+        ("Mask.random", lambda: Mask.random(SHAPE, 0.5, dtype=torch.int64)),
+        ("Mask.lines", lambda: Mask.lines(SHAPE, 0.5, dtype=torch.bool)),
+        ("Mask.blocks", lambda: Mask.blocks(SHAPE, 0.5, dtype=torch.uint8)),
+        ("Downsample", lambda: Downsample(SHAPE, 2, dtype=torch.int64)),
+        ("Fourier.lines", lambda: Fourier.lines(SHAPE, 0.25, dtype=torch.complex64)),
+        ("Wavelet", lambda: Wavelet(SHAPE, dtype=torch.int64)),
     ],
 )
 def test_arguments_that_changed_places_are_told_from_each_other(who, make):

@@ -128,7 +128,7 @@ def test_sums_of_exact_operators_keep_their_laws():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Fourier((4,)), ValueError, r"shape \(H, W\) or \(D, H, W\)"),
+        (lambda: Fourier((4,)), ValueError, r"integers \(H, W\) or \(D, H, W\)"),
         (lambda: Fourier((4, 4), torch.ones(4)), ValueError, r"mask of shape \(4, 4\)"),
         (lambda: Fourier((4, 4), torch.zeros(4, 4)), ValueError, "not all of them zero"),
         (lambda: Fourier((4, 4), torch.ones(4, 4) * 1j), TypeError, "real torch.Tensor, got .*torch.complex64"),

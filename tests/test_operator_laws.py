@@ -38,12 +38,7 @@ test_operators_obey_every_law_in_complex128 = obeys_every_law(c128, 2)
 test_operators_obey_every_law_in_complex64 = obeys_every_law(c64, 1)
 
 
-ROUNDED = pytest.mark.xfail(reason="its taps are a buffer, which keeps float32's rounding")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(e.name, marks=ROUNDED if e.name == "Wavelet" else ()) for e in OPERATORS]
-)
+@each_entry
 @given(data=st.data(), seed=seeds)
 @settings(max_examples=1, phases=[Phase.generate])
 def test_operators_built_in_float32_obey_every_law_once_they_are_double(name, data, seed):
