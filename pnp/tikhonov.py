@@ -104,10 +104,12 @@ def iteration_limit(A: LinearOperator) -> int:
 def _announced(A: LinearOperator, solution: Solution, tol: float | None) -> Solution:
     """The solution, after a warning if it misses the accuracy asked for; Python shows the same warning once.
 
-    Single precision, and a ``tol`` of one's own, ask for what the arithmetic can give: rounding is no news there.
+    Single precision, and a ``tol`` of one's own, ask for what the arithmetic can give: rounding is no news there. An
+    operator equal to zero has the image 0, of which no error is a small part.
     """
     ended = f"{iteration_limit(A)} iterations of conjugate gradients" if solution.limited else "rounding"
-    if solution.limited or solution.rounded and tol is None and solution.x.real.dtype == torch.float64:
+    rounded = solution.rounded and tol is None and solution.x.real.dtype == torch.float64 and A.norm() > 0
+    if solution.limited or rounded:
         warnings.warn(
             f"{A!r}.tikhonov: {ended} ended the solve above the accuracy asked for; use a larger rho (noise level), a "
             "looser tol, float64, or an operator with a closed form: see explain().",

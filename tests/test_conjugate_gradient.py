@@ -151,3 +151,10 @@ def test_a_data_step_that_misses_its_tolerance_warns():
         warnings.simplefilter("error")
         iterative(D).tikhonov(y, 1e-8, tol=1e-10)
         iterative(D.float()).tikhonov(y.float(), 1e-4)
+
+
+def test_an_operator_equal_to_zero_is_solved_without_a_word():
+    A = Radon((6, 8), 4, dtype=float64) @ Blur(torch.rand(3, 4, dtype=float64), (6, 8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not (A - A).tikhonov(randn(1, *A.out_shape), 1e-4).any()
