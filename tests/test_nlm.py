@@ -1,5 +1,8 @@
 """Non-local means against a loop written from the definition, and against scikit-image's filter."""
 
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +173,34 @@ def test_the_gpu_gives_what_the_cpu_gives():
         pytest.skip("needs a CUDA device")
     v = textured((2, 3, 40, 41))
     assert (NLM().prox(v.cuda(), 0.01).cpu() - NLM().prox(v, 0.01)).abs().max() <= 1e-10
+
+
+def test_compiling_is_announced_unless_it_comes_from_disk(tmp_path, monkeypatch, caplog):
+    """The kernels of a made-up prior: told of once a precision, and not where they are loaded again."""
+    pytest.importorskip("numba")
+    from numba.core import event
+
+    from pnp.priors.numba_compiled import Announcer
+
+    name, source = "pnp.priors.madeup_compiled", tmp_path / "madeup_compiled.py"
+    source.write_text(
+        "from pnp.priors.numba_compiled import compiled\n@compiled\ndef first(row):\n    return row[0]\n"
+        "@compiled\ndef total(row):\n    return first(row) + row[1]\n"
+    )
+
+    def lines_of_a_process():
+        spec = importlib.util.spec_from_file_location(name, source)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        caplog.clear()
+        for dtype in (np.float32, np.float64, np.float32):
+            assert module.total(np.ones(3, dtype)) == 2
+        return [record.getMessage().split(",")[0] for record in caplog.records if record.name == "pnp"]
+
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
+    assert lines_of_a_process() == [f"pnp: compiling MADEUP for float{bits}" for bits in (32, 64)]
+    with event.install_listener("numba:compile", Announcer()):  # one that has not yet told
+        assert lines_of_a_process() == []
+        monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "empty"))
+        assert len(lines_of_a_process()) == 2
