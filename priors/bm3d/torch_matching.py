@@ -35,7 +35,7 @@ def match(images: Tensor, limits: Tensor, size: int, memory: float) -> tuple[Ten
     # rows of tiles at a time: one on the CPU, whose distances stay near its cache (twice as fast)
     most = max(1, int(memory / TILE_BYTES))
     wide, items = min(across, most), min(batch, max(1, most // across)) if images.is_cuda else 1
-    step = max(1, most // (items * across)) if images.is_cuda else 1
+    step = min(down, max(1, most // (items * across))) if images.is_cuda else 1
     # written again and again: fresh pages cost as much as the products
     near = images.new_empty(items * step, BLOCK**2 + 1, 3 * TILE * (wide - 1) + SIDE, SIDE)
     distance = images.new_empty(items * step * wide, TILE**2, SIDE**2)
