@@ -84,7 +84,10 @@ class Functional:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         if state:
-            raise ValueError(f"{self!r}.load_state_dict: expected an empty state, got keys {sorted(state)}.")
+            raise ValueError(
+                f"{self!r}.load_state_dict: expected an empty state, got keys {sorted(state)}; only the copy that fresh() "
+                "returns may have a memory."
+            )
 
     def denoise(self, v: ArrayLike, sigma: float | Tensor, *, ndim: int = 2) -> ArrayLike:
         """``prox(v, sigma**2)``: ``v`` cleaned of white Gaussian noise of standard deviation ``sigma``.
