@@ -85,8 +85,8 @@ class Functional:
         """Restore what ``state_dict`` returned."""
         if state:
             raise ValueError(
-                f"{self!r}.load_state_dict: expected an empty state, got keys {sorted(state)}; only the copy that fresh() "
-                "returns may have a memory."
+                f"{self!r}.load_state_dict: expected an empty state, got keys {sorted(state)}; only the copy that "
+                "fresh() returns may have a memory."
             )
 
     def denoise(self, v: ArrayLike, sigma: float | Tensor, *, ndim: int = 2) -> ArrayLike:
