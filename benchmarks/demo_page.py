@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from .cache import write
-from .figures import Image, contact_sheet, lines
+from .display import Group, charts, groups, quality
+from .figures import Image, contact_sheet
 from .grid import Outcome, Rows
-from .reconstruction import Reconstruction
 from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict, number, png
 from .statistics import over_seeds
 
@@ -50,8 +48,6 @@ GALLERY = {
     "MRI": Entry("Magnetic resonance", "a quarter of the lines of k-space", "retina", True, "BM3D", 0.01),
     "tomography": Entry("Tomography", "60 angles", "phantom", True, "TV", 0.3),
 }
-
-Group = dict[Reconstruction, Outcome]
 
 
 def page(rows: Rows) -> Page:
@@ -165,12 +161,8 @@ def _text(table: pd.DataFrame) -> str:
 
 
 def _groups(rows: Rows, problem: str) -> dict[str, Group]:
-    """The first seed's outcomes by picture, where there is an original to show."""
-    found: dict[str, Group] = {}
-    for cell, outcome in rows.outcomes.items():
-        if isinstance(cell, Reconstruction) and cell.operator == problem and cell.seed == 0:
-            found.setdefault(cell.picture.name, {})[cell] = outcome
-    return {name: group for name, group in found.items() if any("truth" in o.images for o in group.values())}
+    """By picture."""
+    return {picture: group for (operator, picture, _), group in groups(rows).items() if operator == problem}
 
 
 def _comparison(rows: Rows, title: str, outcomes: Group) -> Comparison:
@@ -197,24 +189,14 @@ def _comparison(rows: Rows, title: str, outcomes: Group) -> Comparison:
 
 
 def _psnr(outcome: Outcome) -> str:
-    return f"{number(float(outcome.row.get('PSNR') or math.nan), 2)} dB"
+    return f"{number(quality(outcome), 2)} dB"
 
 
 def _charts(group: Group) -> Charts:
-    solved = {f"{cell.prior} {cell.solver}": o.curves for cell, o in group.items() if o.curves}
-    solved = dict(sorted(solved.items(), key=lambda item: (item[0].split()[1], PRIORS.index(item[0].split()[0]))))
-    wiener = [float(o.row["PSNR"] or 0) for cell, o in group.items() if cell.solver == "Wiener"]
-    speed = {name: (curves["seconds"], curves["psnr"]) for name, curves in solved.items()}
-    residual = {
-        name: (np.arange(1, len(curves["primal"]) + 1).tolist(), curves["primal"]) for name, curves in solved.items()
-    }
-    levels = {"Wiener": wiener[0]} if wiener else {}
-    figures = [
-        (lines(speed, x="seconds", y="PSNR, dB", log="x", levels=levels), "PSNR against seconds"),
-        (lines(residual, x="iteration", y="residual / s", log="y"), "Residual against iteration"),
-    ]
-    words = "Left: PSNR of the iterates. Right: rms difference of the two halves of the split, in units of s."
-    return Charts("Convergence", figures, words)
+    """The legend in the order of solvers and priors."""
+    rank = {name: i for i, name in enumerate((*PRIORS, "none"))}
+    order = sorted(group, key=lambda cell: (cell.solver, rank[cell.prior]))
+    return charts({cell: group[cell] for cell in order}, lambda cell: f"{cell.prior} {cell.solver}")
 
 
 def _contact_sheet(rows: Rows) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -35,12 +35,12 @@ def comparison(title: str, group: Group) -> Comparison:
     return Comparison(title, truth, tiles)
 
 
-def charts(group: Group) -> Charts:
+def charts(group: Group, name: Callable[[Reconstruction], str] = lambda cell: cell.prior) -> Charts:
     """PSNR against seconds, residual against iterations; the best linear filter as a level."""
-    curves = {cell.prior: outcome.curves for cell, outcome in group.items() if outcome.curves}
+    curves = {name(cell): outcome.curves for cell, outcome in group.items() if outcome.curves}
     wiener = [quality(outcome) for cell, outcome in group.items() if cell.solver == "Wiener"]
-    speed = {name: (c["seconds"], c["psnr"]) for name, c in curves.items()}
-    residual = {name: (counted(c["primal"]), c["primal"]) for name, c in curves.items()}
+    speed = {label: (c["seconds"], c["psnr"]) for label, c in curves.items()}
+    residual = {label: (counted(c["primal"]), c["primal"]) for label, c in curves.items()}
     levels = {"Wiener": wiener[0]} if wiener else {}
     figures = [
         (lines(speed, x="seconds", y="PSNR, dB", log="x", levels=levels), "PSNR against seconds"),
