@@ -41,11 +41,10 @@ class Clipped(Wrapper):
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         images, variance = image_batch(v, tau, who=f"{self!r}.prox")
-        exact = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-        sigma = variance.to(exact.dtype).sqrt().clamp_min(torch.finfo(exact.dtype).tiny)
-        around = box_mean(box_mean(mirrored(exact, _AROUND // 2), _AROUND, -1), _AROUND, -2)
+        sigma = variance.sqrt().clamp_min(torch.finfo(images.dtype).tiny)
+        around = box_mean(box_mean(mirrored(images, _AROUND // 2), _AROUND, -1), _AROUND, -2)
         spread = self._moments(self._unclipped(around, sigma), sigma)[2]
-        clean = self.prior.prox(exact, spread.square().mean(dim=(1, 2, 3), keepdim=True))
+        clean = self.prior.prox(images, spread.square().mean(dim=(1, 2, 3), keepdim=True))
         return self._unclipped(clean, sigma).to(v.dtype).reshape(v.shape)
 
     def _moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

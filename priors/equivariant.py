@@ -10,7 +10,7 @@ from torch import Tensor
 from pnp.functional import Functional
 from pnp.wrapper import Wrapper
 
-from .checks import image_batch
+from .checks import image_batch, whole
 from .windows import mirrored
 
 
@@ -24,15 +24,13 @@ class Equivariant(Wrapper):
 
     Shapes: those of ``prior``; all act on the last two axes; ``shift`` is the largest shift in pixels,
     into a mirrored border. One draw serves the whole batch.
-    Raises: TypeError unless ``prior`` is a Functional, ValueError for ``shift < 0``.
+    Raises: TypeError unless ``prior`` is a Functional and ``shift`` a whole number, ValueError for ``shift < 0``.
     Source: Terris, Moreau, Pustelnik & Tachella, *Equivariant Plug-and-Play Image Reconstruction*, CVPR 2024.
     """
 
     def __init__(self, prior: Functional, seed: int = 0, *, shift: int = 4) -> None:
         super().__init__(prior)
-        if shift < 0:
-            raise ValueError(f"Equivariant: shift must be >= 0, got {shift!r}.")
-        self.seed, self.shift = seed, shift
+        self.seed, self.shift = seed, whole(shift, least=0, who="Equivariant", what="shift")
         self.deterministic = self.directional = False
         self._generator: torch.Generator | None = None  # of a fresh copy
 
@@ -56,6 +54,8 @@ class Equivariant(Wrapper):
         return {} if self._generator is None else {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._generator is None:
+            return Functional.load_state_dict(self, state)
         if set(state) - {"generator"}:
             raise ValueError(f"{self!r}.load_state_dict: expected the key 'generator', got {sorted(state)}.")
         if "generator" in state:

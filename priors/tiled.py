@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from pnp.functional import Functional
 from pnp.wrapper import Wrapper
 
-from .checks import image_batch
+from .checks import image_batch, whole
 
 Corner = tuple[int, int]
 
@@ -26,14 +27,14 @@ class Tiled(Wrapper):
 
     Shapes: those of ``prior``, tiles along the last two axes; ``tile`` is the side of the part kept. BM3D wants
     ``tile`` and ``halo`` divisible by its step of 3.
-    Raises: TypeError unless ``prior`` is a Functional, ValueError unless ``tile >= 1`` and ``halo >= 0``.
+    Raises: TypeError unless ``prior`` is a Functional, ``tile`` and ``halo`` whole numbers; ValueError unless
+    ``tile >= 1`` and ``halo >= 0``.
     """
 
     def __init__(self, prior: Functional, tile: int = 256, halo: int = 32) -> None:
         super().__init__(prior)
-        if tile < 1 or halo < 0:
-            raise ValueError(f"Tiled: expected tile >= 1 and halo >= 0, got {tile!r} and {halo!r}.")
-        self.tile, self.halo = tile, halo
+        self.tile = whole(tile, least=1, who="Tiled", what="tile")
+        self.halo = whole(halo, least=0, who="Tiled", what="halo")
         self._copies: dict[Corner, Functional] | None = None  # of a fresh copy: one prior a tile, made as it is needed
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
@@ -65,10 +66,15 @@ class Tiled(Wrapper):
         return {f"{top},{left}": prior.state_dict() for (top, left), prior in (self._copies or {}).items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self._copies is None:
+            return Functional.load_state_dict(self, state)
+        strange = [key for key in state if not re.fullmatch(r"\d+,\d+", key)]
+        if strange:
+            raise ValueError(f"{self!r}.load_state_dict: expected keys 'top,left' of tiles, got {strange}.")
         self._copies = {}
         for corner, memory in state.items():
-            top, left = corner.split(",")
-            self._prior_of((int(top), int(left))).load_state_dict(memory)
+            top, left = map(int, corner.split(","))
+            self._prior_of((top, left)).load_state_dict(memory)
 
     def _prior_of(self, corner: Corner) -> Functional:
         if self._copies is None:

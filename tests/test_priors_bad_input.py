@@ -182,7 +182,7 @@ def test_only_a_fresh_copy_takes_a_memory(kind):
     solve = prior.fresh()
     solve.prox(v, SIGMA**2)
     state = solve.state_dict()
-    if state and kind not in ("Tiled", "Equivariant"):
+    if state:
         with pytest.raises(ValueError, match="load_state_dict"):
             prior.load_state_dict(state)
     assert prior.state_dict() == {}

@@ -57,3 +57,11 @@ def test_a_wrapper_that_changes_nothing_changes_no_reconstruction(name):
 def test_only_a_prior_can_be_inside(kind):
     with pytest.raises(TypeError, match=rf"{kind.__name__}: expected a prior, got .*; wrap it in pnp.Denoiser"):
         kind(abs)
+
+
+def test_counts_and_memories_that_are_none_are_refused():
+    for make in (lambda: Tiled(TV(), 9.5), lambda: Tiled(TV(), 9, 1.5), lambda: Equivariant(TV(), shift=True)):
+        with pytest.raises(TypeError, match="must be a whole number"):
+            make()
+    with pytest.raises(ValueError, match="keys 'top,left' of tiles, got"):
+        Tiled(TV(), 8).fresh().load_state_dict({"junk": {}})
