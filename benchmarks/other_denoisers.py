@@ -70,6 +70,37 @@ def opencv_nlm(noisy: Picture, sigma: float) -> Picture:
     return np.asarray(cv2.fastNlMeansDenoising(bytes_, None, 255 * sigma, 5, 13)) / 255
 
 
+def deepinv_tv(noisy: Picture, sigma: float) -> Picture:
+    """``deepinv.models.TVDenoiser`` with its own accuracy, threshold sigma."""
+    from deepinv.models import TVDenoiser
+
+    return _as_tensor(TVDenoiser(), noisy, sigma)
+
+
+def deepinv_wavelet(noisy: Picture, sigma: float) -> Picture:
+    """``deepinv.models.WaveletDenoiser``, soft threshold sigma."""
+    from deepinv.models import WaveletDenoiser
+
+    return _as_tensor(WaveletDenoiser(), noisy, sigma)
+
+
+def _as_tensor(model: Any, noisy: Picture, threshold: float) -> Picture:
+    """``model`` on a batch of one, channels first."""
+    import torch
+
+    picture = torch.from_numpy(np.atleast_3d(noisy)).float().movedim(-1, 0)[None]
+    with torch.no_grad():
+        return np.asarray(model(picture, threshold)[0].movedim(0, -1)).reshape(noisy.shape)
+
+
+def scico_tv(noisy: Picture, sigma: float) -> Picture:
+    """``scico.functional.IsotropicTVNorm``, whose prox is approximate, of weight sigma."""
+    from scico.functional import IsotropicTVNorm
+
+    axes = (0, 1)  # not along the channels
+    return np.asarray(IsotropicTVNorm(circular=False, axes=axes).prox(np.float32(noisy), sigma))
+
+
 def denoisers() -> dict[str, Denoise]:
     """Those whose package is there, by name."""
     table: dict[str, tuple[tuple[str, ...], Denoise]] = {
@@ -78,6 +109,9 @@ def denoisers() -> dict[str, Denoise]:
         "skimage wavelet": (("skimage", "pywt"), skimage_wavelet),
         "skimage wavelet, spun": (("skimage", "pywt"), skimage_wavelet_spun),
         "OpenCV NLM": (("cv2",), opencv_nlm),
+        "deepinv TV": (("deepinv",), deepinv_tv),
+        "deepinv wavelet": (("deepinv", "ptwt"), deepinv_wavelet),
+        "scico TV": (("scico",), scico_tv),
         "bm3d package": (("bm3d",), bm3d_package),
     }
     return {name: denoise for name, (modules, denoise) in table.items() if installed(*modules)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -177,3 +178,17 @@ def test_the_correction_is_judged_where_clipping_is_heavy(gain, holds):
     cells = pd.DataFrame({"method": [], "difference": []})
     (verdict,) = denoising.verdicts(cells, pd.DataFrame(records))
     assert verdict.holds is holds
+
+
+@pytest.mark.parametrize("shape", [(24, 25), (24, 25, 3)])
+def test_other_denoisers_return_the_picture_cleaner(shape):
+    """Each that is installed here, as far as it is quick."""
+    from benchmarks.other_denoisers import denoisers as others
+
+    rows, columns = np.mgrid[: shape[0], : shape[1]] / 24
+    clean = np.broadcast_to((0.3 + 0.4 * (rows > columns)).reshape(*shape[:2], *(1,) * (len(shape) - 2)), shape)
+    noisy = clean + 0.1 * np.random.default_rng(0).standard_normal(shape)
+    for name, denoise in others().items():
+        cleaner = denoise(noisy, 0.1)
+        assert cleaner.shape == shape, name
+        assert np.square(cleaner - clean).mean() < 0.8 * np.square(noisy - clean).mean(), name
