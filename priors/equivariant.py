@@ -15,28 +15,36 @@ from .windows import mirrored
 
 
 class Equivariant(Wrapper):
-    """``prox(v) = T^-1 prior.prox(T v)``, T a random flip, rotation by right angles and shift, a new one at each call.
+    """``prox(v)`` is the mean of ``T^-1 prior.prox(T v)`` over ``draws`` random T: flips, right angles and shifts.
 
     Averages out what a prior does differently to a turned or shifted picture (block grids, network artefacts), which
-    steadies plug-and-play loops. The draws run on in the copy that ``fresh`` returns to one solve; the object that the
-    user holds always makes the first one. The inner prior keeps no memory from call to call: it would be of another
-    orientation.
+    steadies plug-and-play loops; there one new draw a call will do, since the iteration averages. The draws run on in
+    the copy that ``fresh`` returns to one solve; the object that the user holds always makes the first ones. The inner
+    prior keeps no memory from call to call: it would be of another orientation.
 
     Shapes: those of ``prior``; all act on the last two axes; ``shift`` is the largest shift in pixels,
     into a mirrored border. One draw serves the whole batch.
-    Raises: TypeError unless ``prior`` is a Functional and ``shift`` a whole number, ValueError for ``shift < 0``.
+    Raises: TypeError unless ``prior`` is a Functional, ``shift`` and ``draws`` whole numbers; ValueError for
+    ``shift < 0`` and ``draws < 1``.
     Source: Terris, Moreau, Pustelnik & Tachella, *Equivariant Plug-and-Play Image Reconstruction*, CVPR 2024.
     """
 
-    def __init__(self, prior: Functional, seed: int = 0, *, shift: int = 4) -> None:
+    def __init__(self, prior: Functional, seed: int = 0, *, shift: int = 4, draws: int = 1) -> None:
         super().__init__(prior)
         self.seed, self.shift = seed, whole(shift, least=0, who="Equivariant", what="shift")
+        self.draws = whole(draws, least=1, who="Equivariant", what="draws")
         self.deterministic = self.directional = False
         self._generator: torch.Generator | None = None  # of a fresh copy
 
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         image_batch(v, tau, who=f"{self!r}.prox")
         generator = self._generator if self._generator is not None else torch.Generator().manual_seed(self.seed)
+        x = self._moved(v, tau, generator)
+        for _ in range(1, self.draws):
+            x = x + self._moved(v, tau, generator)
+        return x / self.draws
+
+    def _moved(self, v: Tensor, tau: float | Tensor, generator: torch.Generator) -> Tensor:
         flip, down, right = torch.randint(2**30, (3,), generator=generator).tolist()
         top, left = down % (self.shift + 1), right % (self.shift + 1)
         height, width = v.shape[-2] + self.shift, v.shape[-1] + self.shift
@@ -63,7 +71,7 @@ class Equivariant(Wrapper):
             self._generator.set_state(state["generator"])
 
     def __repr__(self) -> str:
-        return f"Equivariant({self.prior!r}, seed={self.seed}, shift={self.shift})"
+        return f"Equivariant({self.prior!r}, seed={self.seed}, shift={self.shift}, draws={self.draws})"
 
 
 def _turn(x: Tensor, symmetry: int) -> Tensor:

@@ -66,7 +66,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Tikhonov", st.builds(Tikhonov, weights), scales=False),
     Entry("Box", ends.map(lambda pair: Box(*pair)), scales=False),
     Entry("Clipped", st.builds(Clipped, st.builds(NLM, odd, windows)), scales=False),
-    Entry("Equivariant", st.builds(Equivariant, st.builds(NLM, odd, windows), seeds, shift=st.integers(0, 4))),
+    Entry(
+        "Equivariant",
+        st.builds(Equivariant, st.builds(NLM, odd, windows), seeds, shift=st.integers(0, 4), draws=st.integers(1, 3)),
+    ),
     Entry("Tiled", st.builds(Tiled, st.builds(NLM, odd, windows), st.integers(3, 9), st.integers(0, 9))),
     Entry("BM3D", st.builds(BM3D, st.sampled_from(["fast", "normal"])), batch_tol=1e-4),
     Entry(

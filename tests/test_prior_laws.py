@@ -79,6 +79,7 @@ def test_the_repr_of_a_wrapper_tells_every_setting():
     first, second = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
     texts = [repr(Tikhonov(1.0, first)), repr(Tikhonov(1.0, second))]
     texts += [repr(Equivariant(NLM(), *seed, shift=shift)) for seed, shift in (((), 4), ((1,), 4), ((), 3))]
+    texts += [repr(Equivariant(NLM(), draws=2))]
     texts += [repr(Clipped(NLM(), *ends)) for ends in ((0, 1), (0, 0.9999999), (-1, 1))]
     texts += [repr(Tiled(NLM(patch), 8, halo)) for patch, halo in ((3, 4), (5, 4), (3, 5))]
     assert len(set(texts)) == len(texts)

@@ -108,6 +108,14 @@ def test_draws_run_on_in_a_fresh_copy_only():
     assert all(torch.equal(resumed.prox(v, 1.0), x) for x in ahead)
 
 
+def test_several_draws_are_averaged():
+    v, tau = noise((2, 1, 12, 11)), 0.1
+    one, three = (Equivariant(NLM(3, 5), 5, draws=draws).fresh() for draws in (1, 3))
+    for _ in range(2):
+        expected = sum(one.prox(v, tau) for _ in range(3)) / 3
+        assert (three.prox(v, tau) - expected).abs().max() <= 1e-12
+
+
 @given(
     seed=seeds,
     size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
