@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pnp.data_terms import DataTerm
 from pnp.functional import Functional
-from pnp.images import ArrayLike, check_image
+from pnp.images import ArrayLike, check_image, per_image
 from pnp.linear_operator import LinearOperator
 from pnp.result import Result
 
@@ -185,7 +185,8 @@ class DeepImagePrior(Functional):
         volumes = isinstance(tau, Tensor) and tau.ndim == 5  # (B, C, D, H, W): the slices are fitted as channels
         pictures = v.flatten(-4, -3) if volumes else v
         images = pictures.reshape(-1, *pictures.shape[-3:])
-        variance = torch.as_tensor(tau, dtype=torch.float64).flatten().expand(images.shape[0]).tolist()
+        ndim = 3 if volumes else 2
+        variance = per_image(tau, v, who="DeepImagePrior.prox", what="tau", ndim=ndim).flatten().tolist()
         memory = [] if self._memory is None else self._memory
         if memory and len(memory) != images.shape[0]:
             raise ValueError(
