@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Reconstruct from several kinds of data with every prior; writes results/demo/index.html
 	$(BIN)/python -m benchmarks demo
 
-test: $(STAMP)  ## The tests that take seconds
+test: $(STAMP)  ## The tests, without the slow ones (some minutes)
 	$(BIN)/python -m pytest -q -m 'not slow and not gpu'
 
 installs: $(STAMP)  ## Build wheel and sdist, install each of them elsewhere and import everything
@@ -40,7 +40,7 @@ gate: $(STAMP)  ## Is any of a small set of reconstructions worse than benchmark
 papers: $(STAMP)  ## The founding papers on one page, quickly; writes results/papers/index.html
 	$(BIN)/python -m benchmarks papers --quick
 
-bench: $(STAMP)  ## Every number that the documentation quotes (hours on two cores)
+bench: $(STAMP)  ## Every benchmark with what scikit-image has (hours on two cores)
 	$(BIN)/python -m benchmarks all
 
 lint: $(STAMP)  ## Style and formatting

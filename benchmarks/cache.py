@@ -43,19 +43,39 @@ def write(path: Path, content: str | bytes) -> None:
 def code_version(sources: Iterable[Path], benchmark: Path) -> str:
     """Hash of the code behind a number: comments, docstrings and layout do not count.
 
-    Of the benchmark's own file only the classes and functions above ``summary`` count, without ``cells``: changing the
-    grid or the report recomputes nothing by itself. What ``run`` depends on is a field of the cell or stands there.
+    Of the benchmark's own file only the classes and functions above ``summary`` count, without ``cells``, and the
+    constants that they name: changing the grid or the report recomputes nothing by itself.
     """
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path.name}:{_essence(ast.parse(path.read_text(encoding='utf-8')))}\n".encode())
-    nodes = ast.parse(benchmark.read_text(encoding="utf-8")).body
+    for node in _behind_cells(ast.parse(benchmark.read_text(encoding="utf-8")).body):
+        digest.update(_essence(node).encode())
+    return digest.hexdigest()[:12]
+
+
+def _behind_cells(nodes: list[ast.stmt]) -> list[ast.stmt]:
+    """What a cell's number can depend on, of the top level of a benchmark's file."""
+    kept: list[ast.stmt] = []
     for node in nodes:
         if isinstance(node, ast.FunctionDef) and node.name == "summary":
             break
         if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and node.name != "cells"):
-            digest.update(_essence(node).encode())
-    return digest.hexdigest()[:12]
+            kept.append(node)
+    constants = [node for node in nodes if isinstance(node, ast.Assign | ast.AnnAssign)]
+    while named := [node for node in constants if _targets(node) & _names(kept)]:  # constants may name constants
+        kept += named
+        constants = [node for node in constants if node not in named]
+    return kept
+
+
+def _targets(node: ast.stmt) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+
+
+def _names(nodes: list[ast.stmt]) -> set[str]:
+    loaded = (part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in loaded if isinstance(part.ctx, ast.Load)}
 
 
 def _essence(tree: ast.AST) -> str:
@@ -71,7 +91,7 @@ def _essence(tree: ast.AST) -> str:
 def library_sources() -> list[Path]:
     """Every file whose change may change a number: the library and what the harness measures with."""
     library = {path.resolve() for folder in ("pnp", "operators", "priors") for path in (ROOT / folder).rglob("*.py")}
-    names = ("pictures", "problems", "reconstruction", "timing", "trajectories")
+    names = ("equivalents", "other_denoisers", "pictures", "problems", "reconstruction", "timing", "trajectories")
     shared = {ROOT / "benchmarks" / f"{name}.py" for name in names}
     return sorted(path for path in library | shared if "testing" not in path.parts and path.name != "strategies.py")
 

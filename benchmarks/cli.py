@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from . import papers
@@ -42,6 +43,13 @@ def regression_gate(
     raise typer.Exit(status)
 
 
+def present(device: str) -> str:
+    """The device, if it is there."""
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        raise typer.BadParameter(f"expected cpu, or cuda where torch finds a GPU, got {device!r}.")
+    return device
+
+
 def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = None) -> Callable[..., None]:
     """The command that runs these benchmarks, one after the other, and then writes a page about all of them."""
 
@@ -52,7 +60,7 @@ def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = N
         only: Annotated[
             list[str] | None, typer.Option(help="Regular expression on the label of a cell; repeatable.")
         ] = None,
-        device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+        device: Annotated[str, typer.Option(help="cpu or cuda.", callback=present)] = "cpu",
         jobs: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: one per core. Timings run alone.")] = 0,
         threads: Annotated[int, typer.Option(min=1, help="Threads of one cell.")] = 1,
         images: Annotated[Path | None, typer.Option(help="Folder of pictures; default: scikit-image's own.")] = None,
@@ -76,7 +84,7 @@ def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = N
             statuses.append(status)
             if status == INTERRUPTED:
                 raise typer.Exit(status)
-        if page is not None:
+        if page is not None and any(part is not None for part in finished.values()):
             typer.echo(f"report of all: {page(finished, options)}")
         raise typer.Exit(max(statuses))
 

@@ -15,7 +15,7 @@ from pnp.priors.dip import DeepDecoder, HoldOut, Trajectory
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import find, pictures
+from .pictures import find
 from .problems import problem
 from .reconstruction import prior
 from .report import Charts, Comparison, Page, Section, Table, Tile
@@ -85,7 +85,7 @@ def cells(options: Options) -> Iterator[Cell]:
     gpu = options.device.startswith("cuda")
     size = options.size or (256 if gpu else 32 if options.quick else 64)
     width, iterations = (256, 100_000) if gpu else (32, 200) if options.quick else (64, 1_000)
-    found = [find(name) for name in PICTURES] if options.images is None else pictures(options.images)[:2]
+    found = [find(name, options.images) for name in PICTURES]
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for picture in found:
             for noise in NOISES:
@@ -155,9 +155,7 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
         return []
     means["gain"] = means[CONVERGED] - means[MINIMUM_NORM]
     means["stop"] = means[STOPPED] - means["averaged"]
-    lost, means = (
-        part.assign(kind=[PICTURES.get(name, "smooth") for name in part["picture"]]) for part in (lost, means)
-    )
+    lost, means = (part.assign(kind=part["picture"].map(PICTURES)) for part in (lost, means))
     found = []
     quiet = lost[(lost["noise"] == 0) & (lost["kind"] == "smooth")]
     exact = means[means["noise"] == 0]
@@ -255,7 +253,7 @@ def _pictures(rows: Rows) -> list[Comparison]:
             if picture == name
         ]
         truth = next(o.images["truth"] for key, o in found.items() if key[0] == name)
-        parts.append(Comparison(f"{name} ({PICTURES.get(name, 'own')})", truth, tiles))
+        parts.append(Comparison(f"{name} ({PICTURES[name]})", truth, tiles))
     return parts
 
 

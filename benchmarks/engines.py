@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import os
+import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ def cluster(address: str, cells: Sequence[Cell], module: str, threads: int) -> I
     from distributed import Client, as_completed
 
     version = version_of(module)
+    if not re.fullmatch(r"(\w+://)?.+:\d+/?", address):  # the client would wait for it until the end of days
+        raise ValueError(f"--scheduler {address}: expected the address that dask scheduler prints, tcp://host:8786.")
     try:
         client = Client(address, set_as_default=False)
     except OSError as error:
@@ -83,4 +86,6 @@ def attempt_there(cell: Cell, threads: int, module: str, version: str) -> Attemp
 @functools.cache
 def version_of(module: str) -> str:
     """The version of the code behind a benchmark, as this process has loaded it."""
-    return code_version(library_sources(), Path(inspect.getfile(importlib.import_module(module))))
+    file = Path(inspect.getfile(importlib.import_module(module)))
+    own = [] if file.parent == Path(__file__).parent else [path for path in file.parent.rglob("*.py") if path != file]
+    return code_version([*library_sources(), *own], file)

@@ -143,9 +143,13 @@ def verdicts(gaps: pd.DataFrame) -> list[Verdict]:
 
 
 def gap_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per operator, prior, picture and noise: the oracle, every mode, its gap and its prior calls."""
+    """One row per operator, prior, picture and noise: the oracle, every mode, its gap and its prior calls.
+
+    Every seed has an oracle of its own; of several the means stand here, with the first one's setting.
+    """
     frame = frame.assign(picture=frame["picture"].str.split(":").str[0])
-    keys = ["operator", "prior", "picture", "noise"]
+    settings = ["operator", "prior", "picture", "noise"]
+    keys = [*settings, "seed"]
     oracle = frame[frame["solver"] != "auto"].sort_values("PSNR", ascending=False).groupby(keys, sort=False)
     table = oracle[["PSNR", "setting"]].first().rename(columns={"PSNR": "oracle"})
     automatic = frame[frame["solver"] == "auto"]
@@ -155,7 +159,10 @@ def gap_table(frame: pd.DataFrame) -> pd.DataFrame:
         table[f"gap, {mode}"] = table["oracle"] - table[mode]
         table[f"calls, {mode}"] = runs["prior calls"].mean()
     table["diverged"] = automatic["status"].isin(["DIVERGED", "NON_FINITE"]).groupby([automatic[k] for k in keys]).any()
-    return table.dropna(subset=["oracle", *MODES]).reset_index()
+    table = table.dropna(subset=["oracle", *MODES]).reset_index()
+    how = {name: "first" if name == "setting" else "any" if name == "diverged" else "mean" for name in table}
+    how = {name: rule for name, rule in how.items() if name not in keys}
+    return table.groupby(settings, sort=False).agg(how).reset_index()
 
 
 def spread(gaps: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -95,7 +95,11 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
 
 def select(cells: list[Cell], only: tuple[str, ...]) -> list[Cell]:
     """The cells whose label matches every one of the regular expressions, letters of either case."""
-    chosen = [cell for cell in cells if all(re.search(pattern, cell.label, re.IGNORECASE) for pattern in only)]
+    try:
+        patterns = [re.compile(pattern, re.IGNORECASE) for pattern in only]
+    except re.error as error:
+        raise ValueError(f"--only {' '.join(only)}: expected a regular expression, got one with {error}") from error
+    chosen = [cell for cell in cells if all(pattern.search(cell.label) for pattern in patterns)]
     if not chosen:
         raise ValueError(
             f"--only {' '.join(only)}: none of the {len(cells)} cells match, for instance: {cells[0].label}"

@@ -119,6 +119,10 @@ def test_the_code_version_ignores_comments_docstrings_the_grid_and_the_summary(t
     same = 'class C:\n    """Other."""\n    x = 1  # why\ndef cells():\n    return 3\ndef summary():\n    return 4\n'
     assert version(base) == version(same)
     assert version(base) != version(base.replace("x = 1", "x = 2"))
+    grid = "GRID = (1, 2)\nHALF = 0.5\nRATE = HALF / 2\n" + base.replace("x = 1", "x = RATE").replace("1\n", "GRID\n")
+    assert version(grid) == version(grid.replace("(1, 2)", "(1, 2, 3)"))
+    assert version(grid) != version(grid.replace("RATE = HALF", "RATE = 2 * HALF"))
+    assert version(grid) != version(grid.replace("HALF = 0.5", "HALF = 0.6"))  # named by a constant that is named
     library = tmp_path / "library.py"
     library.write_text("y = 1\n")
     with_library = code_version([library], tmp_path / "b.py")
@@ -292,3 +296,40 @@ def test_ignored_ctrl_c_stays_ignored(interruptible):
     with remembered() as pressed:
         signal.raise_signal(signal.SIGINT)
     assert not pressed.is_set()
+
+
+def test_every_seed_is_compared_with_its_own_oracle() -> None:
+    """Seeds of 29 and 31 dB, each as good as the best setting: no gap."""
+    from benchmarks.pairs import MODES, gap_table
+
+    shared = {"operator": "identity", "prior": "TV", "picture": "coffee:0", "noise": 0.01, "status": "CONVERGED"}
+    rows = []
+    for seed, psnr in enumerate((29.0, 31.0)):
+        rows.append({**shared, "seed": seed, "solver": "ADMM", "PSNR": psnr, "setting": f"of {seed}"})
+        for effort, known in MODES.values():
+            mode = {"solver": "auto", "effort": effort, "sigma_known": known, "PSNR": psnr, "prior calls": 6}
+            rows.append({**shared, "seed": seed, **mode})
+    table = gap_table(pd.DataFrame(rows))
+    assert len(table) == 1
+    assert (table[[f"gap, {mode}" for mode in MODES]] == 0).all(axis=None)
+    assert table["oracle"].item() == 30
+    assert not table["diverged"].item()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["denoising", "--only", "("], "expected a regular expression"),
+        (["denoising", "--device", "nonsense"], "expected cpu, or cuda where torch finds a GPU"),
+        (["papers", "--quick", "--only", "no such cell"], "none of the"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(words: list[str], message: str, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from benchmarks.cli import app
+
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not list(tmp_path.rglob("index.html"))  # an earlier report is not replaced by an empty one

@@ -157,3 +157,9 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"tcp://127\.0\.0\.1:9: no Dask scheduler"),
     ):
         run(benchmark([1], tmp_path / "log"), Options(out=tmp_path, scheduler="tcp://127.0.0.1:9"), progress=False)
+
+
+@pytest.mark.parametrize("nonsense", ["nonsense", "tcp://127.0.0.1", ":8786"])
+def test_an_address_that_is_none_is_refused_at_once(tmp_path: Path, nonsense: str) -> None:
+    with pytest.raises(ValueError, match=f"--scheduler {nonsense}: expected the address"):
+        run(benchmark([1], tmp_path / "log"), Options(out=tmp_path, scheduler=nonsense), progress=False)
