@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
+from .display import gallery
 from .grid import Benchmark, Cell, Options, Rows
 from .published import DECONVOLUTION, counts, illustration, paper_names, side_by_side
 from .reconstruction import Reconstruction
-from .report import Page, Section
+from .report import Page, Section, Table
 from .statistics import over_seeds
 
 OURS = {"TV": 1, "NLM": None, "BM3D": None, "DIP": 3}  # our prior: the published column it stands beside
@@ -49,10 +51,17 @@ def summary(rows: Rows) -> Page:
     """Each published column beside our method of the same kind; the best of ours last."""
     frame = over_seeds(rows.frame, ["PSNR"])
     frame = frame.assign(name=paper_names(frame["picture"], {name for name, _ in DECONVOLUTION}))
+    compared = rows.options.images is not None
     records: list[dict[str, object]] = []
     for (name, noise), published in DECONVOLUTION.items():
         part = frame[(frame["name"] == name) & (frame["noise"] == noise)]
         ours = {("Wiener" if row["prior"] == "none" else row["prior"]): row["PSNR"] for _, row in part.iterrows()}
+        if not compared:
+            records += [
+                {"picture": name, "noise": noise, "prior": kind, "published": math.nan, "ours": psnr}
+                for kind, psnr in ours.items()
+            ]
+            continue
         for index, method in enumerate(PUBLISHED):
             own = next((kind for kind, column in OURS.items() if column == index), "TV" if index == 2 else "Wiener")
             if own in ours:
@@ -65,12 +74,9 @@ def summary(rows: Rows) -> Page:
         "Our Wiener filter has the best constant, theirs an unstated one. The published Parrots is a larger picture "
         "than the 256 x 256 one in common use: compare there with the Wiener filter on the same data only."
     )
-    compared = rows.options.images is not None
     table, text = side_by_side(records, "Published and ours, PSNR in dB", caption, compared=compared)
     every = frame[["name", "noise", "prior", "PSNR", "CPU s"]]
-    from .report import Table
-
-    sections = [Section("Table 1", [table, Table("All our runs", every, digits={"noise": 3})])]
+    sections = [Section("Table 1", [table, Table("All our runs", every, digits={"noise": 3})]), *gallery(rows)]
     return Page("Deconvolution", counts(table.frame), sections, text=f"{text}\n{counts(table.frame)}")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pandas as pd
 
+from .display import gallery
 from .grid import Benchmark, Cell, Options, Rows
 from .pictures import Picture, find, pictures
 from .published import SINGLE_PIXEL, counts, illustration, paper_names, side_by_side
@@ -25,12 +27,21 @@ def cells(options: Options) -> Iterator[Cell]:
         if options.quick and prior == "DIP":
             continue
         for compression in COMPRESSIONS:
-            operator = "single pixel" if compression == 4 else f"single pixel {compression}"
+            operator = _operator(compression)
             for noise, known in NOISES:
                 for seed in range(options.seeds):
                     yield Reconstruction(
                         operator, prior, "auto", _find(name, options), noise, size, True, seed, known, options.device
                     )
+    for name in dict.fromkeys(name for name, _ in SINGLE_PIXEL):  # beside which the others are shown
+        for compression, noise in itertools.product(COMPRESSIONS, dict.fromkeys(noise for noise, _ in NOISES)):
+            operator = _operator(compression)
+            picture = _find(name, options)
+            yield Reconstruction(operator, "none", "trivial", picture, noise, size, True, device=options.device)
+
+
+def _operator(compression: int) -> str:
+    return "single pixel" if compression == 4 else f"single pixel {compression}"
 
 
 def _find(name: str, options: Options) -> Picture:
@@ -59,14 +70,16 @@ def summary(rows: Rows) -> Page:
             table, text = side_by_side(records, title, caption, compared=compared)
             parts.append(table)
             texts.append(f"{title}\n{text}\n{counts(table.frame)}")
-    return Page("Single-pixel camera", __doc__ or "", [Section("Table 3", parts)], text="\n\n".join(texts))
+    return Page(
+        "Single-pixel camera", __doc__ or "", [Section("Table 3", parts), *gallery(rows)], text="\n\n".join(texts)
+    )
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
     for (name, prior), published in SINGLE_PIXEL.items():
         for compression, theirs in zip(COMPRESSIONS, published, strict=True):
-            operator = "single pixel" if compression == 4 else f"single pixel {compression}"
+            operator = _operator(compression)
             chosen = (frame["name"] == name) & (frame["prior"] == prior) & (frame["operator"] == operator)
             for ours in frame.loc[chosen, "PSNR"]:
                 cell = {"picture": name, "prior": prior, "compression": compression}
