@@ -10,7 +10,7 @@ from .grid import Benchmark, Cell, Options, Rows
 from .published import DECONVOLUTION, counts, illustration, paper_names, side_by_side
 from .reconstruction import Reconstruction
 from .report import Page, Section, Table
-from .statistics import over_seeds
+from .statistics import measured, over_seeds
 
 OURS = {"TV": 1, "NLM": None, "BM3D": None, "DIP": 3}  # our prior: the published column it stands beside
 PUBLISHED = ("Wiener", "TV, weight 5e-3", "TV, weight 5e-2", "Wiener + network")
@@ -55,11 +55,11 @@ def summary(rows: Rows) -> Page:
     records: list[dict[str, object]] = []
     for (name, noise), published in DECONVOLUTION.items():
         part = frame[(frame["name"] == name) & (frame["noise"] == noise)]
-        ours = {("Wiener" if row["prior"] == "none" else row["prior"]): row["PSNR"] for _, row in part.iterrows()}
+        ours = {("Wiener" if row["prior"] == "none" else row["prior"]): measured(row) for _, row in part.iterrows()}
         if not compared:
             records += [
-                {"picture": name, "noise": noise, "prior": kind, "published": math.nan, "ours": psnr}
-                for kind, psnr in ours.items()
+                {"picture": name, "noise": noise, "prior": kind, "published": math.nan, **own}
+                for kind, own in ours.items()
             ]
             continue
         for index, method in enumerate(PUBLISHED):
@@ -67,7 +67,7 @@ def summary(rows: Rows) -> Page:
             if own in ours:
                 records.append(_record(name, noise, method, own, published[index], ours[own]))
         if ours:
-            best = max(ours, key=lambda kind: ours[kind])
+            best = max(ours, key=lambda kind: ours[kind]["ours"])
             column = max(range(4), key=lambda i: published[i])
             records.append(_record(name, noise, f"best: {PUBLISHED[column]}", best, published[column], ours[best]))
     caption = (
@@ -80,14 +80,16 @@ def summary(rows: Rows) -> Page:
     return Page("Deconvolution", counts(table.frame), sections, text=f"{text}\n{counts(table.frame)}")
 
 
-def _record(name: str, noise: float, method: str, own: str, published: float, ours: float) -> dict[str, object]:
+def _record(
+    name: str, noise: float, method: str, own: str, published: float, ours: dict[str, float]
+) -> dict[str, object]:
     return {
         "picture": name,
         "noise": noise,
         "their method": method,
         "our prior": own,
         "published": published,
-        "ours": ours,
+        **ours,
     }
 
 

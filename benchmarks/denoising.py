@@ -17,7 +17,7 @@ from .pictures import Picture
 from .published import DENOISING, counts, illustration, paper_names, side_by_side
 from .reconstruction import prior
 from .report import Page, Section, Table, Verdict
-from .statistics import over_seeds
+from .statistics import measured, over_seeds
 
 PRIORS = {
     "NLM": 0,
@@ -87,13 +87,10 @@ def summary(rows: Rows) -> Page:
     for (name, noise), published in DENOISING.items():
         for kind, column in PRIORS.items():
             if column is not None:
-                for ours in frame.loc[
-                    (frame["name"] == name) & (frame["noise"] == noise) & (frame["prior"] == kind), "PSNR"
-                ]:
-                    their = PUBLISHED[column]
-                    records.append(
-                        {"picture": name, "noise": noise, "method": their, "published": published[column], "ours": ours}
-                    )
+                chosen = (frame["name"] == name) & (frame["noise"] == noise) & (frame["prior"] == kind)
+                for _, row in frame[chosen].iterrows():
+                    cell = {"picture": name, "noise": noise, "method": PUBLISHED[column]}
+                    records.append({**cell, "published": published[column], **measured(row)})
     compared = rows.options.images is not None
     caption = "Sigma is given to every method."
     table, text = side_by_side(records, "Published and ours, PSNR in dB", caption, compared=compared)

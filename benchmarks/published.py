@@ -101,7 +101,7 @@ def side_by_side(
             f"{caption} Pictures of scikit-image; --images DIR takes the papers' and sets the numbers side by side."
         )
     text = frame.copy()
-    for column in {"published", "ours", "difference"} & set(frame):
+    for column in {"published", "ours", "±", "difference"} & set(frame):
         text[column] = [number(value, 2) for value in frame[column]]
     return Table(title, frame, caption, {"noise": 3}), text.to_string(index=False)
 

@@ -13,7 +13,7 @@ from .pictures import Picture, find, pictures
 from .published import SINGLE_PIXEL, counts, illustration, paper_names, side_by_side
 from .reconstruction import Reconstruction
 from .report import Page, Section
-from .statistics import over_seeds
+from .statistics import measured, over_seeds
 
 COMPRESSIONS = (1, 2, 4, 8)
 # Noise, and whether sigma is given. Theirs is not stated; their compression 1 is near 0.01 in our units.
@@ -81,9 +81,9 @@ def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
         for compression, theirs in zip(COMPRESSIONS, published, strict=True):
             operator = _operator(compression)
             chosen = (frame["name"] == name) & (frame["prior"] == prior) & (frame["operator"] == operator)
-            for ours in frame.loc[chosen, "PSNR"]:
+            for _, row in frame[chosen].iterrows():
                 cell = {"picture": name, "prior": prior, "compression": compression}
-                records.append({**cell, "published": theirs, "ours": ours})
+                records.append({**cell, "published": theirs, **measured(row)})
     return records
 
 

@@ -34,3 +34,8 @@ def over_seeds(frame: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     merged = pd.concat([rest, means, widths], axis=1).reset_index()
     merged["seeds"] = groups.size().to_numpy()
     return merged
+
+
+def measured(row: pd.Series) -> dict[str, float]:
+    """Our PSNR in one row of a table, with its interval where there are several seeds."""
+    return {"ours": float(row["PSNR"])} | ({"±": float(row["± PSNR"])} if "± PSNR" in row else {})

@@ -116,3 +116,16 @@ def test_the_report_of_reconstructions_fits_its_window(tmp_path: Path, width: in
     assert wide <= window == width
     assert images > 20
     assert broken == 0
+
+
+@pytest.mark.parametrize("name", ["deconvolution", "single-pixel", "denoising"])
+def test_several_seeds_have_an_interval_beside_every_number(name: str, tmp_path: Path) -> None:
+    from benchmarks.runner import run
+
+    (benchmark,) = (b for b in BENCHMARKS if b.name == name)
+    only = ("TV",) if name != "denoising" else ("NLM", "noise 0.1,")
+    options = Options(quick=True, size=24, seeds=2, only=only, jobs=1, out=tmp_path)
+    table = run(benchmark, options, progress=False).page.sections[0].parts[0]
+    assert isinstance(table, Table)
+    assert (table.frame["±"] >= 0).all()  # 0 without noise
+    assert (table.frame["±"] > 0).any()
