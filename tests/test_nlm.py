@@ -175,7 +175,21 @@ def test_the_gpu_gives_what_the_cpu_gives():
     assert (NLM().prox(v.cuda(), 0.01).cpu() - NLM().prox(v, 0.01)).abs().max() <= 1e-10
 
 
-def test_compiling_is_announced_unless_it_comes_from_disk(tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def cached_in(tmp_path, monkeypatch):
+    """Numba reads its settings again, and undoes others, when it compiles after the environment has changed."""
+    config = pytest.importorskip("numba.core.config")
+
+    def use(folder):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / folder))
+        config.reload_config()
+
+    yield use
+    monkeypatch.undo()
+    config.reload_config()
+
+
+def test_compiling_is_announced_unless_it_comes_from_disk(tmp_path, monkeypatch, caplog, cached_in):
     """The kernels of a made-up prior: told of once a precision, and not where they are loaded again."""
     pytest.importorskip("numba")
     from numba.core import event
@@ -198,9 +212,9 @@ def test_compiling_is_announced_unless_it_comes_from_disk(tmp_path, monkeypatch,
             assert module.total(np.ones(3, dtype)) == 2
         return [record.getMessage().split(",")[0] for record in caplog.records if record.name == "pnp"]
 
-    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "cache"))
+    cached_in("cache")
     assert lines_of_a_process() == [f"pnp: compiling MADEUP for float{bits}" for bits in (32, 64)]
     with event.install_listener("numba:compile", Announcer()):  # one that has not yet told
         assert lines_of_a_process() == []
-        monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path / "empty"))
+        cached_in("empty")
         assert len(lines_of_a_process()) == 2
