@@ -445,6 +445,11 @@ class Identity(Functional):
         return v.clone()
 
 
+class StandardDeviationForVarianceInADenoiser(NLM):
+    def prox(self, v, tau):
+        return super().prox(v, tau**2)
+
+
 class SeedsTheWorld(Sparse):
     def prox(self, v, tau):
         torch.manual_seed(0)
@@ -481,6 +486,7 @@ class ForgetsWhoseMemory(Sparse):
 
 PLANTED_PRIORS = [
     (Identity, "noise removed"),
+    (StandardDeviationForVarianceInADenoiser, "noise removed"),
     (SeedsTheWorld, "random state untouched"),
     (SeedsNumpy, "random state untouched"),
     (ReadsMemoryInOrder, "memory layout"),
