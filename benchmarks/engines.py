@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import inspect
 import os
 import re
 import time
@@ -14,8 +11,8 @@ from pathlib import Path
 
 import joblib
 
-from .cache import code_version, library_sources
 from .grid import Cell, Outcome
+from .versions import version_of
 
 Attempt = tuple[Cell, Outcome | str]  # a failure is a text
 
@@ -41,8 +38,8 @@ def here(cells: Sequence[Cell], jobs: int, threads: int) -> Iterator[Attempt]:
         yield from work(joblib.delayed(attempt)(cell, threads) for cell in cells)
 
 
-def cluster(address: str, cells: Sequence[Cell], module: str, threads: int) -> Iterator[Attempt]:
-    """The workers behind a Dask scheduler, one task a cell; ``module`` is the benchmark's.
+def cluster(address: str, cells: Sequence[Cell], threads: int) -> Iterator[Attempt]:
+    """The workers behind a Dask scheduler, one task a cell.
 
     The tasks of a lost worker go to the others, and a result lost with it is computed again. Nothing is written there:
     outcomes travel back. Leaving the loop early, or dying, withdraws the tasks that have not started.
@@ -50,7 +47,6 @@ def cluster(address: str, cells: Sequence[Cell], module: str, threads: int) -> I
     """
     from distributed import Client, as_completed
 
-    version = version_of(module)
     if not re.fullmatch(r"(\w+://)?.+:\d+/?", address):  # the client would wait for it until the end of days
         raise ValueError(f"--scheduler {address}: expected the address that dask scheduler prints, tcp://host:8786.")
     try:
@@ -59,12 +55,12 @@ def cluster(address: str, cells: Sequence[Cell], module: str, threads: int) -> I
         raise ValueError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from error
     with client:
         # Workers may keep what they know under its key: another run is another task.
-        keys = [f"{module}-{time.time_ns():x}-{index}" for index in range(len(cells))]
+        keys = [f"{type(cell).__name__}-{time.time_ns():x}-{index}" for index, cell in enumerate(cells)]
         waiting = dict(zip(keys, cells, strict=True))
-        arguments = {"threads": threads, "module": module, "version": version}
+        versions = [version_of(type(cell)) for cell in cells]
         # No list of futures is kept, so that workers may forget an outcome once it is here.
         done = as_completed(
-            client.map(attempt_there, cells, key=keys, **arguments),
+            client.map(attempt_there, cells, versions, key=keys, threads=threads),
             loop=client.loop,
             with_results=True,
             raise_errors=False,
@@ -75,17 +71,9 @@ def cluster(address: str, cells: Sequence[Cell], module: str, threads: int) -> I
             yield outcome if arrived else (cell, f"{future.status}: {outcome!r}")
 
 
-def attempt_there(cell: Cell, threads: int, module: str, version: str) -> Attempt:
+def attempt_there(cell: Cell, version: str, threads: int) -> Attempt:
     """``attempt`` on a worker, refused where its code is not the code that asked."""
-    if version_of(module) != version:
+    if (own := version_of(type(cell))) != version:
         name = f"{os.uname().nodename}, {Path(__file__).resolve().parent.parent}"
-        return cell, f"the worker on {name} runs other code ({version_of(module)}, not {version})"
+        return cell, f"the worker on {name} runs other code ({own}, not {version})"
     return attempt(cell, threads)
-
-
-@functools.cache
-def version_of(module: str) -> str:
-    """The version of the code behind a benchmark, as this process has loaded it."""
-    file = Path(inspect.getfile(importlib.import_module(module)))
-    own = [] if file.parent == Path(__file__).parent else [path for path in file.parent.rglob("*.py") if path != file]
-    return code_version([*library_sources(), *own], file)

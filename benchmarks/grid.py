@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ class Outcome:
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One experiment. Its fields are its settings and, but for those with ``compare=False``, its identity."""
+
+    home: ClassVar[str] = ""  # of cells that several benchmarks show: the one in whose folder they are kept
 
     def run(self) -> Outcome:
         raise NotImplementedError

@@ -46,7 +46,7 @@ def together(finished: Mapping[str, Finished | None], options: Options) -> Path:
             sections += [dataclasses.replace(titled[0], lead=page.lead), *titled[1:]]
             verdicts += [dataclasses.replace(v, claim=f"{page.title}: {v.claim}") for v in page.verdicts]
     page = Page("The founding papers", LEAD, sections, verdicts)
-    versions = {part.version for part in finished.values() if part is not None}
+    versions = {v for part in finished.values() if part is not None for v in part.version.split(", ")}
     record = environment(
         jobs=options.jobs or cores(),
         threads=options.threads,

@@ -16,11 +16,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from .cache import Cells, write
-from .engines import cluster, here, version_of
+from .engines import cluster, here
 from .environment import environment
 from .grid import Benchmark, Cell, Options, Outcome, Rows
 from .interrupt import remembered
 from .report import Page, markdown, render
+from .versions import version_of
 
 WRITE_EVERY = 2.0  # seconds between two writings of rows.csv
 
@@ -45,14 +46,13 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     Raises: ValueError if nothing of the grid is asked for, NothingComputed if every cell failed.
     """
     folder = options.out / benchmark.name
-    module = benchmark.cells.__module__
-    store = Cells(folder / "cells", version_of(module), any_version=options.any_version)
+    store = Cells(options.out, benchmark.name, any_version=options.any_version)
     cells = select(list(dict.fromkeys(benchmark.cells(options))), options.only)
     outcomes = {cell: outcome for cell in cells if (outcome := store.load(cell)) is not None}
     todo = [cell for cell in cells if cell not in outcomes]
     jobs = 1 if benchmark.timing else min(options.jobs or cores(), max(len(todo), 1))
     if away := options.scheduler is not None and not benchmark.timing and len(todo) > 0:
-        work = cluster(str(options.scheduler), todo, module, options.threads)
+        work = cluster(str(options.scheduler), todo, options.threads)
     else:
         work = here(todo, jobs, options.threads)
     failures: dict[Cell, str] = {}
@@ -81,7 +81,8 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
     if not rows.outcomes:
         raise NothingComputed(f"every cell failed; the last one with\n{list(failures.values())[-1]}")
     page = benchmark.summary(rows)
-    record = environment(jobs=jobs, threads=options.threads, device=options.device, version=store.version)
+    version = ", ".join(sorted({version_of(type(cell)) for cell in rows.outcomes}))
+    record = environment(jobs=jobs, threads=options.threads, device=options.device, version=version)
     if away:
         record["cluster"] = f"cells computed by the workers behind {options.scheduler}"
     write(folder / "index.html", render(page, record))
@@ -90,7 +91,7 @@ def run(benchmark: Benchmark, options: Options, *, progress: bool = True) -> Fin
         folder / "results.json",
         json.dumps(_results(benchmark, rows, page, record, failures), indent=1, allow_nan=False),
     )
-    return Finished(rows, page, failures, store.version)
+    return Finished(rows, page, failures, version)
 
 
 def select(cells: list[Cell], only: tuple[str, ...]) -> list[Cell]:

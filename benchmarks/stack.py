@@ -21,10 +21,10 @@ import pnp
 from pnp.operators import Blur
 from pnp.priors import TV
 
-from .cache import ROOT
 from .grid import Benchmark, Cell, Options, Outcome, Rows
 from .pictures import Picture, find
 from .report import Page, Section, Table, Verdict, number
+from .versions import ROOT
 
 SIGMA = 0.02
 MIB = 2**20
@@ -98,7 +98,8 @@ class Stream(Cell):
         return first
 
     def _start(self, folder: Path, what: str) -> subprocess.Popen[str]:
-        code = "import sys; from benchmarks.stack import work; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
+        named = f"from {work.__module__} import {work.__name__} as work"  # so that it counts as the code of the cell
+        code = f"import sys; {named}; work(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
         command = [sys.executable, "-c", code, what, str(folder), str(self.allowance)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import re
 import signal
+import uuid
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,13 +20,15 @@ import pytest
 pytest.importorskip("joblib")
 pytest.importorskip("jinja2")
 
-from benchmarks.cache import Cells, atomic, code_version
+from benchmarks import cache
+from benchmarks.cache import Cells, atomic
 from benchmarks.grid import Benchmark, Cell, Options, Outcome, Rows
 from benchmarks.interrupt import remembered
 from benchmarks.pictures import find, pictures
 from benchmarks.report import Comparison, Page, Section, Table, Tile, Verdict, number, render
 from benchmarks.runner import parquet, run, select
 from benchmarks.statistics import half_width, over_seeds
+from benchmarks.versions import reached, version_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,33 +104,91 @@ def test_failures_are_reported_not_cached_and_do_not_end_the_run(tmp_path: Path,
     assert computed(log) == [2, 13, 13]
 
 
-def test_other_code_is_another_cell_unless_any_version_counts(tmp_path: Path) -> None:
+def test_other_code_is_another_cell_unless_any_version_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell, outcome = Square(3, ""), Outcome({"square": np.inf})
-    Cells(tmp_path, "old").save(cell, outcome)
-    assert Cells(tmp_path, "new").load(cell) is None
-    found = Cells(tmp_path, "new", any_version=True).load(cell)
+    monkeypatch.setattr(cache, "version_of", lambda kind: "old")
+    Cells(tmp_path, "squares").save(cell, outcome)
+    monkeypatch.setattr(cache, "version_of", lambda kind: "new")
+    assert Cells(tmp_path, "squares").load(cell) is None
+    found = Cells(tmp_path, "squares", any_version=True).load(cell)
     assert found is not None
     assert found.row == {"square": np.inf, "version": "old"}
 
 
-def test_the_code_version_ignores_comments_docstrings_the_grid_and_the_summary(tmp_path: Path) -> None:
-    def version(text: str) -> str:
-        (tmp_path / "b.py").write_text(text)
-        return code_version([], tmp_path / "b.py")
+def test_a_cell_with_a_home_is_computed_once_for_all_who_show_it(tmp_path: Path, log: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Shared(Square):
+        home = "squares"
 
-    base = 'class C:\n    """Doc."""\n    x = 1\ndef cells():\n    return 1\ndef summary():\n    return 2\n'
-    same = 'class C:\n    """Other."""\n    x = 1  # why\ndef cells():\n    return 3\ndef summary():\n    return 4\n'
-    assert version(base) == version(same)
-    assert version(base) != version(base.replace("x = 1", "x = 2"))
-    grid = "GRID = (1, 2)\nHALF = 0.5\nRATE = HALF / 2\n" + base.replace("x = 1", "x = RATE").replace("1\n", "GRID\n")
-    assert version(grid) == version(grid.replace("(1, 2)", "(1, 2, 3)"))
-    assert version(grid) != version(grid.replace("RATE = HALF", "RATE = 2 * HALF"))
-    assert version(grid) != version(grid.replace("HALF = 0.5", "HALF = 0.6"))  # named by a constant that is named
-    library = tmp_path / "library.py"
-    library.write_text("y = 1\n")
-    with_library = code_version([library], tmp_path / "b.py")
-    library.write_text("y = 2\n")
-    assert code_version([library], tmp_path / "b.py") != with_library
+    def of(name: str) -> Benchmark:
+        return Benchmark(name, "?", lambda options: iter([Shared(2, str(log))]), page_of)
+
+    for name in ("cubes", "squares", "roots"):
+        finished = run(of(name), Options(out=tmp_path, jobs=1), progress=False)
+        assert finished.rows.frame["square"].tolist() == [4]
+    assert computed(log) == [2]
+    assert not (tmp_path / "cubes" / "cells").exists()
+
+
+CODE = {
+    "grid": "class Cell: ...\nclass Other: ...\n",
+    "helper": "HALF = 0.5\nRATE = HALF / 2\ndef fit():\n    return RATE\ndef draw():\n    return 1\n",
+    "rarely": "def late():\n    return 1\n",
+    "whole": "def inside():\n    return 1\n",
+    "unrelated": "from .helper import fit\nclass D:\n    x = fit\n",
+    "b": (
+        "from . import whole\nfrom .grid import Cell\nfrom .helper import draw, fit as fitted\n"
+        'class C(Cell):\n    """Doc."""\n    def run(self):\n        from .rarely import late\n'
+        "        return fitted() + late() + whole.inside()\n"
+        "def cells():\n    return 1\ndef summary():\n    return draw()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "counts"),
+    [
+        ("b", "fitted() + late()", "fitted() - late()", True),
+        ("b", "Doc.", "Words.", False),
+        ("b", "return 1", "return 2", False),  # the grid
+        ("b", "return draw()", "return 2 * draw()", False),  # the report
+        ("helper", "RATE = HALF / 2", "RATE = HALF / 3", True),
+        ("helper", "HALF = 0.5", "HALF = 0.6", True),  # named by a constant that is named
+        ("helper", "return 1", "return 2", False),  # what only the report calls
+        ("rarely", "return 1", "return 2", True),  # imported where it is called
+        ("whole", "return 1", "return 2", True),  # imported as a module
+        ("grid", "Cell: ...", "Cell: x = 1", True),  # the base class
+        ("grid", "Other: ...", "Other: x = 1", False),
+        ("unrelated", "x = fit", "x = 2", False),
+    ],
+)
+def test_the_code_behind_a_cell_is_what_its_class_names(
+    module: str, old: str, new: str, counts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def code(texts: dict[str, str]) -> dict[tuple[str, str], str]:
+        package = f"package{uuid.uuid4().hex}"
+        (tmp_path / package).mkdir()
+        for name, text in {"__init__": "", **texts}.items():
+            (tmp_path / package / f"{name}.py").write_text(text)
+        found = reached(f"{package}.b", "C")
+        return {(place.removeprefix(package), name): text for (place, name), text in found.items()}
+
+    assert old in CODE[module]
+    assert (code(CODE) != code({**CODE, module: CODE[module].replace(old, new)})) == counts
+
+
+def test_every_cell_counts_the_library_and_its_helpers() -> None:
+    """A constant of one helper is behind the cells that use it and no others."""
+    from benchmarks.deconvolution import GivenWeight
+    from benchmarks.regularization import Regularised
+
+    assert ("benchmarks.problems", "operator") in reached(GivenWeight.__module__, "GivenWeight")
+    found = reached(Regularised.__module__, "Regularised")
+    assert ("benchmarks.trajectories", "PER_DECADE") in found
+    assert not any(module in ("benchmarks.problems", "benchmarks.report") for module, _ in found)
+    assert version_of(Regularised) != version_of(GivenWeight)
 
 
 def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> None:

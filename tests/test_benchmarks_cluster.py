@@ -145,7 +145,7 @@ def test_failures_and_foreign_code_are_told(address: str, tmp_path: Path, monkey
         assert "below zero" in text
         assert finished.rows.frame["square"].tolist() == [4]
         monkeypatch.setattr(engines, "version_of", lambda module: "other")
-        (failure,) = [outcome for _, outcome in engines.cluster(address, [Slow(3, str(log))], __name__, 1)]
+        (failure,) = [outcome for _, outcome in engines.cluster(address, [Slow(3, str(log))], 1)]
         assert "runs other code" in failure
 
 
