@@ -15,6 +15,7 @@ from . import papers
 from .catalogue import BENCHMARKS
 from .gate import gate
 from .grid import Benchmark, Options
+from .pictures import absent
 from .runner import Finished, NothingComputed, run
 
 INTERRUPTED = 130  # exit status of a process ended by Ctrl-C
@@ -50,6 +51,17 @@ def present(device: str) -> str:
     return device
 
 
+def lacking(benchmarks: tuple[Benchmark, ...], images: Path | None) -> str:
+    """Which of the papers' pictures the folder lacks, in words."""
+    wanted = dict.fromkeys(name for benchmark in benchmarks for name in benchmark.pictures)
+    missing = [] if images is None else absent(wanted, images)
+    if not missing:
+        return ""
+    if len(missing) == len(wanted):
+        return f"{images} has none of the papers' pictures: its own stand in their places, and nothing is compared."
+    return f"{images} has no {', '.join(missing)}: their cells are left out."
+
+
 def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = None) -> Callable[..., None]:
     """The command that runs these benchmarks, one after the other, and then writes a page about all of them."""
 
@@ -63,7 +75,10 @@ def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = N
         device: Annotated[str, typer.Option(help="cpu or cuda.", callback=present)] = "cpu",
         jobs: Annotated[int, typer.Option(min=0, help="Cells at a time; 0: one per core. Timings run alone.")] = 0,
         threads: Annotated[int, typer.Option(min=1, help="Threads of one cell.")] = 1,
-        images: Annotated[Path | None, typer.Option(help="Folder of pictures; default: scikit-image's own.")] = None,
+        images: Annotated[
+            Path | None,
+            typer.Option(help="Folder of pictures; default: scikit-image's own.", exists=True, file_okay=False),
+        ] = None,
         kernel: Annotated[Path | None, typer.Option(help="Blur kernel, .npy or picture (valid-blur).")] = None,
         out: Annotated[Path, typer.Option(help="Where results/<name>/ goes.")] = Path("results"),
         any_version: Annotated[
@@ -77,6 +92,8 @@ def command(benchmarks: tuple[Benchmark, ...], words: str, page: Page | None = N
         options = Options(
             quick, size, seeds, tuple(only or ()), device, jobs, threads, images, kernel, out, any_version, scheduler
         )
+        if told := lacking(benchmarks, images):
+            typer.echo(told, err=True)
         statuses: list[int] = []
         finished: dict[str, Finished | None] = {}
         for benchmark in benchmarks:

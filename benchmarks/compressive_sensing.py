@@ -15,7 +15,7 @@ from pnp.priors.dip import DeepDecoder, HoldOut, Trajectory
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import find
+from .pictures import chosen
 from .problems import problem
 from .reconstruction import prior
 from .report import Charts, Comparison, Page, Section, Table, Tile
@@ -85,7 +85,7 @@ def cells(options: Options) -> Iterator[Cell]:
     gpu = options.device.startswith("cuda")
     size = options.size or (256 if gpu else 32 if options.quick else 64)
     width, iterations = (256, 100_000) if gpu else (32, 200) if options.quick else (64, 1_000)
-    found = [find(name, options.images) for name in PICTURES]
+    found = chosen(PICTURES, options.images).values()
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for picture in found:
             for noise in NOISES:
@@ -253,7 +253,8 @@ def _pictures(rows: Rows) -> list[Comparison]:
             if picture == name
         ]
         truth = next(o.images["truth"] for key, o in found.items() if key[0] == name)
-        parts.append(Comparison(f"{name} ({PICTURES[name]})", truth, tiles))
+        kind = f" ({PICTURES[name]})" if name in PICTURES else ""
+        parts.append(Comparison(f"{name}{kind}", truth, tiles))
     return parts
 
 

@@ -162,7 +162,7 @@ def _text(table: pd.DataFrame) -> str:
 
 def _groups(rows: Rows, problem: str) -> dict[str, Group]:
     """By picture."""
-    return {picture: group for (operator, picture, _), group in groups(rows).items() if operator == problem}
+    return {picture: group for (operator, picture, *_), group in groups(rows).items() if operator == problem}
 
 
 def _comparison(rows: Rows, title: str, outcomes: Group) -> Comparison:

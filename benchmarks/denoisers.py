@@ -22,7 +22,7 @@ from pnp.priors import BM3D, TV
 from .denoisers_page import REUSED, TENSORS, THEIRS, page
 from .grid import Benchmark, Cell, Options, Outcome, Rows
 from .other_denoisers import denoisers
-from .pictures import Picture, find
+from .pictures import Picture, chosen
 from .reconstruction import prior
 from .report import Page
 from .runner import cores
@@ -307,23 +307,22 @@ def cells(options: Options) -> Iterator[Cell]:
     """
     size = options.size or (128 if options.quick else 256)
     sigmas = (TIMED,) if options.quick else SIGMAS
-    grey, colour = (GREY[:1], COLOUR[:1]) if options.quick else (GREY, COLOUR)
+    some = slice(1 if options.quick else None)
+    grey, colour = (list(chosen(names, options.images).values())[some] for names in (GREY, COLOUR))
+    one, other = grey[0], colour[0]
     methods = (*OURS, TENSORS, REUSED, *denoisers())
-    timed = {GREY[0], COLOUR[0]}
     for seed in range(options.seeds):
-        for name in (*grey, *colour):
+        for picture, is_grey in (*((picture, True) for picture in grey), *((picture, False) for picture in colour)):
             for sigma in sigmas:
-                rounds = (3 if options.quick else 5) if name in timed and sigma == TIMED and seed == 0 else 0
-                picture = find(name, options.images)
-                yield Comparison(picture, sigma, size, name in GREY, methods, rounds, seed, options.device)
+                timed = picture in (one, other) and sigma == TIMED and seed == 0
+                rounds = (3 if options.quick else 5) if timed else 0
+                yield Comparison(picture, sigma, size, is_grey, methods, rounds, seed, options.device)
     full = not options.quick and options.size is None
     if full:
-        for name in (GREY[0], COLOUR[0]):
-            picture = find(name, options.images)
-            yield Comparison(picture, TIMED, 2 * size, name in GREY, methods, 3, 0, options.device)
+        for picture, is_grey in ((one, True), (other, False)):
+            yield Comparison(picture, TIMED, 2 * size, is_grey, methods, 3, 0, options.device)
     if options.device.startswith("cuda"):  # the rest is about the CPU
         return
-    one, other = find(GREY[0], options.images), find(COLOUR[0], options.images)
     for gap, rounds in ((1e-3, 5), (1e-5, 0)):  # scikit-image in float32 does not get as near as the second
         yield ExactTV(one, 2 * size, rounds, gap)
     for weight in (0.05, 0.2, "auto"):

@@ -19,31 +19,15 @@ from pnp.priors.dip.choices import HELD_OUT
 
 from .dip_page import page
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import Picture, find, pictures
-from .problems import best_wiener, problem, trivial
-from .published import DECONVOLUTION, DENOISING
+from .network_fits import published_fits, routes
+from .pictures import Picture, find, illustrations, pictures
+from .published import TABLES
 from .report import Page
 from .trajectories import Watch
 
 SIGMAS = (15, 25, 50)  # of 255
 # Defaults were chosen on ihc, motorcycle_left, retina and rocket; these are for reporting.
 COLOUR = ("astronaut", "chelsea", "coffee")
-OPERATORS = {  # of the demo, and two that are harder; noise in data units, grey or colour
-    "identity": (0.1, True),
-    "gaussian blur": (0.01, True),
-    "strong gaussian blur": (0.01, True),
-    "motion blur": (0.01, True),
-    "random mask": (0.01, True),
-    "single pixel": (0.01, True),
-    "super-resolution x4": (0.005, True),
-    "demosaicking": (0.01, False),
-    "MRI": (0.01, True),
-    "tomography": (0.3, True),
-}
-METHODS = ("direct", "ADMM", "HQS")
-COMPARED = ("identity", "gaussian blur", "random mask")  # the operators on which other networks are tried
-COMPRESSIONS = (1, 2, 4, 8)
-NETWORKS = ("light", "encoder-decoder", "deep-decoder", "conv-decoder")  # beside the automatic choice
 PAIRED = ("tapered", "small")  # pairs of these beside those of the automatic choice
 SPEEDS = ("tapered", "light", "small", "tiny", "fast", "paper")
 PUBLISHED_ITERATIONS = 1800  # Ulyanov et al.'s score: 29.22 dB raw, 30.43 dB averaged, over nine pictures
@@ -226,63 +210,13 @@ class Deepinv(Noisy):
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Route(Cell):
-    """One inverse problem, sigma given: the direct fit, or the same network as the prior of a solver."""
-
-    operator: str
-    method: str
-    network: str
-    picture: Picture
-    noise: float
-    grey: bool
-    size: int | None
-    seed: int = 0
-    device: str = "cpu"
-    part: str = "route"
-
-    @property
-    def label(self) -> str:
-        what = f"{self.part}, {self.operator}, {self.picture.name}, noise {self.noise:g}"
-        return f"{what}, {self.method}, {self.network}, seed {self.seed}"
-
-    def run(self) -> Outcome:
-        truth = self.picture.tensor(self.size, grey=self.grey)
-        p = problem(self.operator, truth, self.noise, self.seed, self.device)
-        if self.operator == "identity":  # a picture is clipped, a measurement is not
-            p = dataclasses.replace(p, y=p.y.clamp(0, 1))
-        network = catalogue.DeepImagePrior(self.network, seed=self.seed)
-        cpu = time.process_time()
-        if self.method == "direct":
-            result = network.fit(p.A, p.y, self.noise, truth=p.truth)
-        else:
-            result = pnp.reconstruct(
-                p.y, p.A, network, sigma=self.noise, solver=self.method, truth=p.truth, seed=self.seed, progress=False
-            )
-        row: dict[str, Value] = {
-            "PSNR": float(pnp.psnr(result.x, p.truth)),
-            "CPU s": time.process_time() - cpu,
-            "iterations": result.iterations,
-            "status": result.status.name,
-        }
-        if self.method == "direct":
-            row["network alone"] = float(pnp.psnr(result.extras.get("network", result.x), p.truth))
-            row["best"] = float(result.history.psnr.max()) if result.history is not None else None
-        if self.operator == "strong gaussian blur":
-            row["Wiener"] = float(pnp.psnr(best_wiener(p)[1], p.truth))
-        plain = trivial(self.operator, p)[1]
-        if plain.shape == p.truth.shape:
-            row["without prior"] = float(pnp.psnr(plain, p.truth))
-        return Outcome(row, {"x": pnp.to_image(result.x), "truth": pnp.to_image(p.truth)})
-
-
 def cells(options: Options) -> Iterator[Cell]:
     """The protocol at 128 x 128 on a processor and at full size on a GPU; then the clock, then the operators."""
     gpu, device = options.device.startswith("cuda"), options.device
     side = options.size or (64 if options.quick else None if gpu else 128)
     colour = [find(name) for name in COLOUR]
     if options.images is not None:
-        colour = [picture for picture in pictures(options.images) if picture.tensor(16).shape[0] == 3]
+        colour = [picture for picture in pictures(options.images) if picture.tensor(16).shape[0] == 3] or colour
     if options.quick:
         colour = colour[:1]
     iterations = 300 if options.quick else None
@@ -307,37 +241,10 @@ def cells(options: Options) -> Iterator[Cell]:
         yield Timed(timed, picture=picture, sigma=25, size=side if gpu or options.quick else 256, device=device)
     for network in SPEEDS[:4] if options.quick else SPEEDS if gpu else SPEEDS[:4]:
         yield Speed(network, 512 if gpu else 64 if options.quick else 256, 1000 if gpu else 20, device)
-    if options.images is not None:
-        yield from _published(options)
-    for operator, (noise, grey) in OPERATORS.items():
-        picture = find("camera") if grey else find("chelsea")
-        size = options.size or (32 if options.quick else 128)
-        for method in METHODS:
-            for seed in range(options.seeds):
-                yield Route(operator, method, "auto", picture, noise, grey, size, seed, device)
-        for network in () if options.quick or operator not in COMPARED else NETWORKS:
-            yield Route(operator, "direct", network, picture, noise, grey, size, 0, device)
-
-
-def _published(options: Options) -> Iterator[Cell]:
-    """The network's column of Anderson's three tables; on a processor the pictures are reduced."""
-    gpu = options.device.startswith("cuda")
-
-    def route(operator: str, name: str, noise: float, size: int | None, part: str) -> Route:
-        grey = name not in ("f16", "baboon")
-        picture = find(name, options.images)
-        return Route(operator, "direct", "auto", picture, noise, grey, options.size or size, 0, options.device, part)
-
-    for name, noise in DENOISING:  # with little noise the data are better than any published fit, at every size
-        reduced = 256 if name == "cameraman" or noise >= 0.05 else 128
-        yield route("identity", name, noise, None if gpu else reduced, "table 2")
-    for name, noise in DECONVOLUTION:
-        yield route("strong gaussian blur", name, noise, None, "table 1")
-    for name in ("logo", "barbara"):
-        for factor in COMPRESSIONS:
-            operator = "single pixel" if factor == 4 else f"single pixel {factor}"
-            picture = "stanford_logo" if name == "logo" else "barbara_256"
-            yield route(operator, picture, 0.01, 256 if gpu else 128, "table 3")
+    for table, names in TABLES.items():
+        if illustrations(names, options.images).genuine:
+            yield from published_fits(table, options)
+    yield from routes(options)
 
 
 def summary(rows: Rows) -> Page:
@@ -345,4 +252,6 @@ def summary(rows: Rows) -> Page:
     return page(rows)
 
 
-BENCHMARK = Benchmark("dip", __doc__ or "", cells, summary)
+BENCHMARK = Benchmark(
+    "dip", __doc__ or "", cells, summary, pictures=tuple(name for names in TABLES.values() for name in names)
+)

@@ -6,7 +6,11 @@ import pandas as pd
 
 from .figures import lines
 from .grid import Cell, Outcome, Rows
-from .published import DECONVOLUTION, DENOISING, SINGLE_PIXEL, SOURCE
+from .network_fits import METHODS
+from .pictures import illustrations
+from .problems import single_pixel
+from .published import COMPRESSIONS, DECONVOLUTION, DENOISING, SINGLE_PIXEL, SOURCE, TABLES, pixels
+from .reconstruction import FITTED
 from .report import Charts, Comparison, Page, Section, Table, Tile, Verdict, number
 from .runner import table
 from .statistics import half_width, over_seeds
@@ -165,10 +169,14 @@ def _speed(rows: Rows) -> Found:
 def _tables(rows: Rows) -> Found:
     """The network's column of the three published tables beside the direct fit."""
     records = []
-    for part in ("table 2", "table 1", "table 3"):
-        found, _ = _part(rows, part)
-        for cell, outcome in found.items():
-            records.append({"table": part[-1], **_beside(part, cell, outcome)})
+    for number_, names in TABLES.items():
+        _, frame = _part(rows, f"table {number_}")
+        if frame.empty:
+            continue
+        cast = illustrations(names, rows.options.images)
+        averaged = [name for name in ("PSNR", "network alone", "CPU s", "Wiener") if name in frame]
+        for _, row in over_seeds(frame, averaged).iterrows():
+            records.append({"table": str(number_), **_beside(number_, cast.name(row["picture"]), row)})
     if not records:
         return None
     frame = pd.DataFrame(records)
@@ -192,25 +200,19 @@ def _tables(rows: Rows) -> Found:
     ), verdicts
 
 
-def _beside(part: str, cell: Cell, outcome: Outcome) -> dict[str, object]:
-    settings, row = cell.settings(), outcome.row
-    picture = str(settings["picture"]).split(":")[0]
-    name = picture.split("_")[0]
-    record: dict[str, object] = {"picture": picture, "size": settings["size"] or "full", "noise": settings["noise"]}
-    noise = float(settings["noise"] or 0)
-    against: object = "network"
-    if part == "table 2":
-        published = DENOISING[name, noise][2]
-    elif part == "table 1":
-        published = DECONVOLUTION[name, noise][3]
+def _beside(table: int, name: str, row: pd.Series) -> dict[str, object]:
+    """One fit of a published picture, and what it is measured against."""
+    record: dict[str, object] = {"picture": name, "size": pixels(row["size"]), "noise": row["noise"]}
+    against = "network"
+    if table == 2:
+        published = DENOISING[name, row["noise"]][2]
+    elif table == 1:
+        published = DECONVOLUTION[name, row["noise"]][3]
         if name == "parrots":
-            published, against = float(row["Wiener"] or 0), "Wiener, same data"
+            published, against = float(row["Wiener"]), "Wiener, same data"
     else:
-        operator = str(settings["operator"])
-        factor = 4 if operator == "single pixel" else int(operator[-1])
-        record["noise"] = noise
-        record["N/M"] = factor
-        published = SINGLE_PIXEL["logo" if "logo" in picture else "barbara", "DIP"][(1, 2, 4, 8).index(factor)]
+        record["N/M"] = compression = next(c for c in COMPRESSIONS if single_pixel(c) == row["operator"])
+        published = SINGLE_PIXEL[name, "DIP"][COMPRESSIONS.index(compression)]
     record |= {"against": against, "published": published, "fit": row["PSNR"], "network alone": row["network alone"]}
     return record | {"CPU s": row["CPU s"]}
 
@@ -222,25 +224,25 @@ def _routes(rows: Rows) -> Found:
         return None
     frame = over_seeds(frame, ["PSNR", "CPU s"])
     automatic = frame[frame["network"] == "auto"]
-    best = automatic.pivot_table(index="operator", columns="method", values="PSNR", sort=False)
+    best = automatic.pivot_table(index="operator", columns="solver", values="PSNR", sort=False)
     plain = automatic.groupby("operator", sort=False)["without prior"].first() if "without prior" in automatic else None
     if plain is not None:
         best.insert(0, "without prior", plain)
     verdicts = []
-    if {"direct", "ADMM", "HQS"} <= set(best.columns):
-        best["gain of a solver"] = best[["ADMM", "HQS"]].max(axis=1) - best["direct"]
+    if set(METHODS) <= set(best.columns):
+        best["gain of a solver"] = best[["ADMM", "HQS"]].max(axis=1) - best[FITTED]
         helped = ", ".join(str(name) for name in best.index[best["gain of a solver"] > 0]) or "none"
         claim = "The network works under ADMM and HQS with every operator: better than no prior."
         floor = best["without prior"].fillna(0) if plain is not None else 0
         holds = bool((best["ADMM"] > floor).all() and (best["HQS"] > floor).all())
         verdicts.append(Verdict(claim, holds, f"A solver beats the direct fit for: {helped}."))
-    others = frame[frame["method"] == "direct"].pivot_table(
+    others = frame[frame["solver"] == FITTED].pivot_table(
         index="operator", columns="network", values="PSNR", sort=False
     )
     parts: list[Table | Charts | Comparison] = [Table("", best.reset_index(), "PSNR in dB, sigma given.")]
     if len(others.columns) > 1:
         parts.append(Table("Networks, direct fit", others.dropna().reset_index(), "PSNR in dB."))
-    names = ["operator", "method", "network", "PSNR", "± PSNR", "network alone", "iterations", "status", "CPU s"]
+    names = ["operator", "solver", "network", "PSNR", "± PSNR", "network alone", "iterations", "status", "CPU s"]
     every = frame[[name for name in names if name in frame]]
     parts.append(Table("All runs", every, digits={"iterations": 0, "CPU s": 0}, folded=True))
     return Section("As the prior of a solver", parts), verdicts

@@ -9,26 +9,31 @@ import numpy as np
 
 from .figures import lines
 from .grid import Outcome, Rows
-from .reconstruction import Reconstruction
+from .published import pixels
+from .reconstruction import FITTED, Reconstruction
 from .report import Charts, Comparison, Section, Tile, number
 
 Group = Mapping[Reconstruction, Outcome]
 
 
-def groups(rows: Rows) -> dict[tuple[str, str, float], Group]:
-    """The first seed's outcomes by operator, picture and noise, nothing given, where there is an original to show."""
-    found: dict[tuple[str, str, float], dict[Reconstruction, Outcome]] = {}
+def groups(rows: Rows) -> dict[tuple[str, str, float, int | None], Group]:
+    """The first seed's outcomes by operator, picture, noise and size where there is an original to show.
+
+    Nothing is given, but sigma to a network that is fitted.
+    """
+    found: dict[tuple[str, str, float, int | None], dict[Reconstruction, Outcome]] = {}
     for cell, outcome in rows.outcomes.items():
-        if isinstance(cell, Reconstruction) and cell.seed == 0 and not cell.sigma_known:
-            found.setdefault((cell.operator, cell.picture.name, cell.noise), {})[cell] = outcome
+        if isinstance(cell, Reconstruction) and cell.seed == 0 and (cell.solver == FITTED or not cell.sigma_known):
+            found.setdefault((cell.operator, cell.picture.name, cell.noise, cell.size), {})[cell] = outcome
     return {key: group for key, group in found.items() if any("truth" in o.images for o in group.values())}
 
 
 def gallery(rows: Rows) -> list[Section]:
     """One section with pictures and convergence of every group."""
     parts: list[Comparison | Charts] = []
-    for (operator, picture, noise), group in groups(rows).items():
-        parts += [comparison(f"{operator}, {picture}, noise {noise:g}", group), charts(group)]
+    for (operator, picture, noise, size), group in groups(rows).items():
+        title = f"{operator}, {picture}, {pixels(size)} pixels, noise {noise:g}"
+        parts += [comparison(title, group), *([charts(group)] if any(o.curves for o in group.values()) else [])]
     return [Section("Pictures and convergence", parts)] if parts else []
 
 

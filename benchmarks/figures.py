@@ -84,7 +84,9 @@ def lines(
 
 
 def panels(row: Sequence[Panel], path: Path) -> None:
-    """Panels side by side as one PNG, small enough for a document."""
+    """Panels side by side as one PNG, small enough for a document; no file without panels."""
+    if not row:
+        return
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

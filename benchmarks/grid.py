@@ -84,3 +84,4 @@ class Benchmark:
     cells: Callable[[Options], Iterator[Cell]]
     summary: Callable[[Rows], Page]
     timing: bool = False  # cells measure time: run one at a time
+    pictures: tuple[str, ...] = ()  # of the papers', which --images should have

@@ -13,7 +13,7 @@ import torch
 import pnp
 
 from .grid import Benchmark, Cell, Options, Outcome, Rows
-from .pictures import Picture, find
+from .pictures import Picture, chosen
 from .problems import problem
 from .reconstruction import Reconstruction, prior
 from .report import Page, Section, Table, Verdict, number
@@ -80,7 +80,7 @@ def cells(options: Options) -> Iterator[Cell]:
     size = options.size or (64 if options.quick else 128)
     names = PICTURES[:1] if options.quick else PICTURES
     noises = NOISES[1:2] if options.quick else NOISES
-    pictures = [find(name, options.images) for name in names]
+    pictures = list(chosen(names, options.images).values())
     for picture, operator, kind, noise in itertools.product(pictures, FAMILIES, PRIORS, noises):
         for seed in range(options.seeds):
             for effort, known in MODES.values():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,17 @@ INCLUDED = (
     *("astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "ihc", "moon"),
     *("motorcycle_left", "page", "phantom", "retina", "rocket"),
 )
+# In the places of the papers' pictures where no folder has them: of the same kind, not the same.
+STAND_INS = {
+    "house": "camera",
+    "parrots": "coffee",
+    "cameraman": "camera",
+    "hill": "moon",
+    "f16": "rocket",
+    "baboon": "chelsea",
+    "logo": "phantom",
+    "barbara": "brick",
+}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
@@ -73,35 +86,93 @@ def _is_grey(array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bool:
     return bool(array.shape[2] == 1 or np.ptp(array, axis=2).max() < 1e-9)
 
 
+@dataclasses.dataclass(frozen=True)
+class Cast:
+    """Pictures in the places of the papers', by the names there; ``genuine`` says that they are the papers' own."""
+
+    pictures: Mapping[str, Picture]
+    genuine: bool
+
+    def name(self, picture: str) -> str:
+        """The name in the paper of what a table calls ``picture``."""
+        return next((name for name, own in self.pictures.items() if str(own) == picture), picture)
+
+
 def pictures(folder: Path | None = None) -> list[Picture]:
     """Every picture of the folder, by name; of scikit-image without a folder.
 
     Raises: ValueError if the folder has none.
     """
-    if folder is None:
-        import skimage.data
-
-        files = [path for path in Path(skimage.data.__file__).parent.iterdir() if path.stem in INCLUDED]
-    else:
-        files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES] if folder.is_dir() else []
-    files = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ValueError(f"No pictures ({', '.join(SUFFIXES)}) in {folder}.")
-    return [Picture(path.stem, hashlib.sha256(path.read_bytes()).hexdigest()[:8], path) for path in files]
+    return [_known(path) for path in _files(folder)]
 
 
 def find(name: str, folder: Path | None = None) -> Picture:
-    """The picture of this name; a folder's file may have more after it (``house`` finds ``house_256.png``).
+    """The picture of this name, from scikit-image where the folder lacks it.
 
-    What the folder lacks is taken from scikit-image, if it is there.
-    Raises: ValueError if there is none, or more than one.
+    Raises: ValueError if there is none.
     """
-    available = pictures(folder)
-    if folder is not None and name in INCLUDED and not any(p.name.lower().startswith(name) for p in available):
-        return find(name)
-    exact = [p for p in available if p.name == name]
-    found = exact or [p for p in available if p.name.lower().startswith(name.lower())]
-    if len(found) != 1:
-        names = ", ".join(p.name for p in (found or available))
-        raise ValueError(f"Expected one picture called {name!r}, found {len(found)}; there are: {names}.")
-    return found[0]
+    return _own(name, folder) or _included(name)
+
+
+def illustrations(names: Iterable[str], folder: Path | None = None) -> Cast:
+    """The papers' pictures as far as the folder has them; if it has none, its own in their places, in order.
+
+    Without a folder the stand-ins of scikit-image.
+    """
+    names = list(dict.fromkeys(names))
+    if folder is None:
+        return Cast({name: _included(STAND_INS[name]) for name in names}, genuine=False)
+    found = {name: picture for name in names if (picture := _own(name, folder)) is not None}
+    return Cast(found or _in_order(names, folder), genuine=bool(found))
+
+
+def chosen(names: Iterable[str], folder: Path | None = None) -> dict[str, Picture]:
+    """scikit-image's pictures of these names; from a folder those that it has.
+
+    A folder that has neither them nor any of the papers' is somebody's own: its pictures take the places, in order.
+    """
+    names = list(names)
+    if folder is not None and not any(_own(name, folder) for name in (*names, *STAND_INS)):
+        return _in_order(names, folder)
+    return {name: find(name, folder) for name in names}
+
+
+def absent(names: Iterable[str], folder: Path) -> list[str]:
+    """Those of the papers' pictures that the folder lacks."""
+    return [name for name in dict.fromkeys(names) if _own(name, folder) is None]
+
+
+def _own(name: str, folder: Path | None) -> Picture | None:
+    """The folder's picture of this name, which more may follow (``house_256.png``); of several sizes that of 256."""
+    pattern = re.compile(rf"{re.escape(name)}(?![a-z])", re.IGNORECASE)
+    match = pattern.search if name == "logo" else pattern.match  # of somebody
+    paths = [] if folder is None else [path for path in _files(folder) if match(path.stem)]
+    paths.sort(key=lambda path: (path.stem != name, "256" not in path.stem, path.name))
+    return _known(paths[0]) if paths else None
+
+
+def _included(name: str) -> Picture:
+    files = {path.stem: path for path in _files(None)}
+    if name not in files:
+        raise ValueError(f"Expected a picture called {name!r}; there are: {', '.join(sorted(files))}.")
+    return _known(files[name])
+
+
+def _in_order(names: Sequence[str], folder: Path) -> dict[str, Picture]:
+    return {name: _known(path) for name, path in zip(names, _files(folder), strict=False)}
+
+
+def _files(folder: Path | None) -> list[Path]:
+    if folder is None:
+        import skimage.data
+
+        return sorted(path for path in Path(skimage.data.__file__).parent.iterdir() if path.stem in INCLUDED)
+    inside = folder.iterdir() if folder.is_dir() else ()
+    files = sorted(path for path in inside if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    if not files:
+        raise ValueError(f"No pictures ({', '.join(SUFFIXES)}) in {folder}.")
+    return files
+
+
+def _known(path: Path) -> Picture:
+    return Picture(path.stem, hashlib.sha256(path.read_bytes()).hexdigest()[:8], path)

@@ -13,6 +13,11 @@ from pnp import LinearOperator, psnr
 Shape = tuple[int, int]
 
 
+def single_pixel(compression: int) -> str:
+    """The name of the single-pixel camera that measures one number for so many pixels."""
+    return "single pixel" if compression == 4 else f"single pixel {compression}"
+
+
 def operator(name: str, shape: Shape) -> LinearOperator:
     """The operator of this name for one picture size.
 

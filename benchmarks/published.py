@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 import pandas as pd
 
-from .pictures import Picture, find
+from .pictures import Cast
 from .report import Table, number
 
 SOURCE = "Anderson, Regularization and Applications of a Network Structure Deep Image Prior"
@@ -55,55 +52,39 @@ SINGLE_PIXEL = {
     ("barbara", "BM3D"): (41.6852, 31.8059, 26.2328, 21.6473),
     ("barbara", "DIP"): (23.3253, 20.7045, 19.0856, 16.7318),
 }
-
-
-# Pictures of scikit-image in the papers' places where no folder of theirs is given: of the same kind, not the same.
-STAND_INS = {
-    "house": "camera",
-    "parrots": "coffee",
-    "cameraman": "camera",
-    "hill": "moon",
-    "f16": "rocket",
-    "baboon": "chelsea",
-    "logo": "phantom",
-    "barbara": "brick",
+COMPRESSIONS = (1, 2, 4, 8)
+# The pictures of each table.
+TABLES = {
+    number: tuple(dict.fromkeys(name for name, _ in table))
+    for number, table in ((1, DECONVOLUTION), (2, DENOISING), (3, SINGLE_PIXEL))
 }
 
 
-def illustration(name: str, folder: Path | None) -> Picture:
-    """The paper's picture from the folder; without one its stand-in."""
-    return find(STAND_INS[name]) if folder is None else find(name, folder)
-
-
-def paper_names(pictures: pd.Series, names: Iterable[str]) -> pd.Series:
-    """For each picture the name in the paper, also where another stands in for it."""
-    standing_for = {STAND_INS[name]: name for name in names}
-    own = pictures.str.split("[:_]").str[0].str.lower()
-    return own.map(lambda name: standing_for.get(name, name))
-
-
-def side_by_side(
-    records: list[dict[str, object]], title: str, caption: str, *, compared: bool = True
-) -> tuple[Table, str]:
+def side_by_side(records: list[dict[str, object]], title: str, caption: str, cast: Cast) -> tuple[Table, str]:
     """ "published | ours | difference" for records with those two numbers, as a table and as text.
 
-    Where stand-ins were used nothing is ``compared``: their names and our numbers remain.
+    Where stand-ins were used nothing is compared: their names and our numbers remain.
     """
     frame = pd.DataFrame(records)
-    if compared:
+    if not records:
+        return Table(title, frame, caption), ""
+    if cast.genuine:
         frame["difference"] = frame["ours"] - frame["published"]
         caption = f"{caption} Published: {SOURCE}."
     else:
         title = title.removeprefix("Published and ours, ")
-        frame["picture"] = frame["picture"].map(STAND_INS)
+        frame["picture"] = [cast.pictures[str(name)].name for name in frame["picture"]]
         frame = frame.drop(columns="published")
-        caption = (
-            f"{caption} Pictures of scikit-image; --images DIR takes the papers' and sets the numbers side by side."
-        )
+        caption = f"{caption} Given the papers' pictures, --images DIR, published numbers stand beside ours."
     text = frame.copy()
     for column in {"published", "ours", "±", "difference"} & set(frame):
         text[column] = [number(value, 2) for value in frame[column]]
     return Table(title, frame, caption, {"noise": 3}), text.to_string(index=False)
+
+
+def pixels(size: float | None) -> int | str:
+    """The side of a picture in words: a table's missing number stands for its own size."""
+    return "full" if size is None or pd.isna(size) else int(size)
 
 
 def counts(frame: pd.DataFrame) -> str:

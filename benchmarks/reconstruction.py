@@ -18,6 +18,7 @@ from .pictures import Picture
 from .problems import Problem, best_wiener, problem, trivial
 
 BASELINES = ("trivial", "Wiener")
+FITTED = "direct"  # in a solver's place: a network fitted through the operator
 
 
 def prior(name: str, seed: int = 0) -> pnp.Functional:

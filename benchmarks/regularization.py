@@ -14,7 +14,7 @@ from pnp.priors.dip import Hourglass, Trajectory
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import find
+from .pictures import chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .trajectories import PER_DECADE, TARGETS, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
@@ -76,7 +76,7 @@ def cells(options: Options) -> Iterator[Cell]:
     size = options.size or (256 if gpu else 32 if options.quick else 48)
     iterations = 10_000 if gpu else 100 if options.quick else 500
     channels, inputs = ((128,) * 5, 32) if gpu else ((16, 32, 64), 8)
-    picture = find("camera", options.images)
+    picture = chosen(["camera"], options.images)["camera"]
 
     def cell(target: str, variant: str, strength: float, seed: int) -> Cell:
         return Regularised(

@@ -9,13 +9,14 @@ import pandas as pd
 
 from .display import gallery
 from .grid import Benchmark, Cell, Options, Rows
-from .pictures import Picture, find, pictures
-from .published import SINGLE_PIXEL, counts, illustration, paper_names, side_by_side
+from .network_fits import published_fits
+from .pictures import illustrations
+from .problems import single_pixel
+from .published import COMPRESSIONS, SINGLE_PIXEL, TABLES, counts, pixels, side_by_side
 from .reconstruction import Reconstruction
 from .report import Page, Section
 from .statistics import measured, over_seeds
 
-COMPRESSIONS = (1, 2, 4, 8)
 # Noise, and whether sigma is given. Theirs is not stated; their compression 1 is near 0.01 in our units.
 NOISES = ((0.0, False), (0.01, False), (0.01, True))
 
@@ -23,51 +24,36 @@ NOISES = ((0.0, False), (0.01, False), (0.01, True))
 def cells(options: Options) -> Iterator[Cell]:
     """Scrambled Hadamard rows; compression 4 goes by the name that the demo uses."""
     size = options.size or (64 if options.quick else 256)
-    for name, prior in SINGLE_PIXEL:
-        if options.quick and prior == "DIP":
+    cast = illustrations(TABLES[3], options.images).pictures
+    for (name, prior), compression in itertools.product(SINGLE_PIXEL, COMPRESSIONS):
+        if name not in cast or prior == "DIP":  # which is fitted through the patterns
             continue
-        for compression in COMPRESSIONS:
-            operator = _operator(compression)
-            for noise, known in NOISES:
-                for seed in range(options.seeds):
-                    yield Reconstruction(
-                        operator, prior, "auto", _find(name, options), noise, size, True, seed, known, options.device
-                    )
-    for name in dict.fromkeys(name for name, _ in SINGLE_PIXEL):  # beside which the others are shown
-        for compression, noise in itertools.product(COMPRESSIONS, dict.fromkeys(noise for noise, _ in NOISES)):
-            operator = _operator(compression)
-            picture = _find(name, options)
-            yield Reconstruction(operator, "none", "trivial", picture, noise, size, True, device=options.device)
-
-
-def _operator(compression: int) -> str:
-    return "single pixel" if compression == 4 else f"single pixel {compression}"
-
-
-def _find(name: str, options: Options) -> Picture:
-    """The picture, of several sizes the one nearest to 256 pixels; ``logo`` may stand anywhere in the name."""
-    if options.images is None:
-        return illustration(name, None)
-    if name == "barbara":
-        exact = [p for p in pictures(options.images) if p.name.lower().startswith("barbara")]
-        return next((p for p in exact if "256" in p.name), exact[0]) if exact else find(name, options.images)
-    logos = [p for p in pictures(options.images) if "logo" in p.name.lower()]
-    return logos[0] if logos else find(name, options.images)
+        for noise, known in NOISES:
+            for seed in range(options.seeds):
+                what = (cast[name], noise, size, True, seed, known, options.device)
+                yield Reconstruction(single_pixel(compression), prior, "auto", *what)
+    for picture, compression in itertools.product(cast.values(), COMPRESSIONS):  # beside which the others are shown
+        for noise in dict.fromkeys(noise for noise, _ in NOISES):
+            what = (picture, noise, size, True)
+            yield Reconstruction(single_pixel(compression), "none", "trivial", *what, device=options.device)
+    yield from published_fits(3, options)
 
 
 def summary(rows: Rows) -> Page:
     """One table per noise level and knowledge of it."""
     frame = over_seeds(rows.frame, ["PSNR"])
-    compared = rows.options.images is not None
-    names = paper_names(frame["picture"], {name for name, _ in SINGLE_PIXEL})
-    frame = frame.assign(name=names.mask(frame["picture"].str.contains("logo", case=False), "logo"))
+    cast = illustrations(TABLES[3], rows.options.images)
+    frame = frame.assign(name=frame["picture"].map(cast.name))
     parts, texts = [], []
     for noise, known in NOISES:
         records = _records(frame[(frame["noise"] == noise) & (frame["sigma_known"] == known)])
         if records:
             title = f"Noise {noise:g}, {'sigma given' if known else 'nothing given'}, PSNR in dB"
-            caption = "Size, patterns and noise of the published experiment are not stated, nor is the logo's file."
-            table, text = side_by_side(records, title, caption, compared=compared)
+            caption = (
+                "Size, patterns and noise of the published experiment are not stated, nor is the logo's file. DIP is "
+                "fitted through the patterns."
+            )
+            table, text = side_by_side(records, title, caption, cast)
             parts.append(table)
             texts.append(f"{title}\n{text}\n{counts(table.frame)}")
     return Page(
@@ -79,12 +65,12 @@ def _records(frame: pd.DataFrame) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
     for (name, prior), published in SINGLE_PIXEL.items():
         for compression, theirs in zip(COMPRESSIONS, published, strict=True):
-            operator = _operator(compression)
+            operator = single_pixel(compression)
             chosen = (frame["name"] == name) & (frame["prior"] == prior) & (frame["operator"] == operator)
             for _, row in frame[chosen].iterrows():
-                cell = {"picture": name, "prior": prior, "compression": compression}
+                cell = {"picture": name, "size": pixels(row["size"]), "prior": prior, "compression": compression}
                 records.append({**cell, "published": theirs, **measured(row)})
     return records
 
 
-BENCHMARK = Benchmark("single-pixel", __doc__ or "", cells, summary)
+BENCHMARK = Benchmark("single-pixel", __doc__ or "", cells, summary, pictures=TABLES[3])

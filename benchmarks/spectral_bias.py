@@ -18,7 +18,7 @@ from pnp.priors.dip.trajectory import BANDS
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import find
+from .pictures import chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .trajectories import PER_DECADE, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
 
@@ -90,7 +90,7 @@ def cells(options: Options) -> Iterator[Cell]:
     gpu = options.device.startswith("cuda")
     size = options.size or (256 if gpu else 32 if options.quick else 64)
     iterations = 5_000 if gpu else 100 if options.quick else 1_000
-    picture = find("camera", options.images)
+    picture = chosen(["camera"], options.images)["camera"]
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for network in NETWORKS:
             yield Spectrum(

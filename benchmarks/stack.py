@@ -22,7 +22,7 @@ from pnp.operators import Blur
 from pnp.priors import TV
 
 from .grid import Benchmark, Cell, Options, Outcome, Rows
-from .pictures import Picture, find
+from .pictures import Picture, chosen
 from .report import Page, Section, Table, Verdict, number
 from .versions import ROOT
 
@@ -153,7 +153,7 @@ def _status(field: str) -> int:
 def cells(options: Options) -> Iterator[Cell]:
     """A thousand frames in a quarter of the memory that they and their images take; fewer with ``--quick``."""
     frames, size, allowance = (300, 192, 64) if options.quick else (1000, 256, 128)
-    yield Stream(find("camera", options.images), frames, options.size or size, allowance)
+    yield Stream(chosen(["camera"], options.images)["camera"], frames, options.size or size, allowance)
 
 
 def summary(rows: Rows) -> Page:

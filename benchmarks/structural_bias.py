@@ -17,7 +17,7 @@ from pnp.priors.dip.trajectory import BANDS
 from .figures import Panel, lines, panels
 from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
-from .pictures import Picture, find
+from .pictures import Picture, chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .structural_bias_findings import LEVEL, NAMES, denoising, fixed_and_learnt, noise_left, predicted
@@ -113,7 +113,7 @@ def cells(options: Options) -> Iterator[Cell]:
     gpu = options.device.startswith("cuda")
     size = options.size or (256 if gpu else 32 if options.quick else 64)
     width, iterations = (256, 20_000) if gpu else (32, 100) if options.quick else (64, 500)
-    picture = find("camera", options.images)
+    picture = chosen(["camera"], options.images)["camera"]
     channels, steps, side = (32, 20, 32) if options.quick else (512, 200, min(size, 32))
     for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
         for target in TARGETS:

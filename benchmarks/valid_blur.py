@@ -18,7 +18,7 @@ import pnp.operators as catalogue
 from pnp.operators import kernels
 
 from .grid import Benchmark, Cell, Options, Outcome, Rows
-from .pictures import Picture, find
+from .pictures import Picture, chosen
 from .reconstruction import prior
 from .report import Comparison, Page, Section, Table, Tile, Verdict, number
 from .statistics import over_seeds
@@ -119,7 +119,7 @@ def cells(options: Options) -> Iterator[Cell]:
     """Three models of the same picture, kernel and noise; two of them with the settings alike."""
     found = load_kernels(options.kernel)
     size = options.size or (96 if options.quick else 192)
-    picture = find("camera", options.images)
+    picture = chosen(["camera"], options.images)["camera"]
     for noise in NOISES if len(found) == 1 and not options.quick else (NOISE,):
         for kind in PRIORS[:1] if options.quick else PRIORS:
             for name, kernel in found.items():

@@ -107,7 +107,14 @@ def _imports(tree: ast.AST, package: str) -> Iterator[tuple[str, Place]]:
 
 
 def _targets(node: ast.stmt) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    """The names that a statement binds; of an assignment those on the left, not the variables of a comprehension."""
+    trees: list[ast.AST] = [node]
+    if isinstance(node, ast.Assign):
+        trees = list(node.targets)
+    elif isinstance(node, ast.AnnAssign):
+        trees = [node.target]
+    parts = (part for tree in trees for part in ast.walk(tree))
+    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
 
 
 def _names(nodes: list[ast.stmt]) -> set[str]:

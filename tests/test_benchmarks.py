@@ -137,9 +137,10 @@ CODE = {
     "whole": "def inside():\n    return 1\n",
     "unrelated": "from .helper import fit\nclass D:\n    x = fit\n",
     "b": (
+        "NAMES = [name for name in ()]\n"
         "from . import whole\nfrom .grid import Cell\nfrom .helper import draw, fit as fitted\n"
         'class C(Cell):\n    """Doc."""\n    def run(self):\n        from .rarely import late\n'
-        "        return fitted() + late() + whole.inside()\n"
+        "        name = 0\n        return fitted() + late() + whole.inside() + name\n"
         "def cells():\n    return 1\ndef summary():\n    return draw()\n"
     ),
 }
@@ -152,6 +153,7 @@ CODE = {
         ("b", "Doc.", "Words.", False),
         ("b", "return 1", "return 2", False),  # the grid
         ("b", "return draw()", "return 2 * draw()", False),  # the report
+        ("b", "in ()", "in (1,)", False),  # a variable of the same name
         ("helper", "RATE = HALF / 2", "RATE = HALF / 3", True),
         ("helper", "HALF = 0.5", "HALF = 0.6", True),  # named by a constant that is named
         ("helper", "return 1", "return 2", False),  # what only the report calls

@@ -15,6 +15,7 @@ pytest.importorskip("joblib")
 
 from benchmarks import denoisers, denoisers_page, denoising
 from benchmarks.grid import Options, Rows
+from benchmarks.pictures import find
 
 
 def rows(gains: list[float], grey: bool = True, **seconds: float) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def test_at_least_six_pictures_are_compared_and_two_are_timed():
 
 @pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="needs scikit-image")
 def test_every_method_of_a_cell_denoises():
-    picture = denoisers.find("camera")
+    picture = find("camera")
     methods = (*denoisers.OURS, denoisers.TENSORS, denoisers.REUSED)
     row = denoisers.Comparison(picture, 25, 32, True, methods, rounds=1).run().row
     for name in methods:
@@ -116,7 +117,7 @@ def test_what_was_not_shown_is_not_judged():
 def small_cells():
     """One of each kind, as small as they can be."""
     pytest.importorskip("skimage")
-    camera, colour = denoisers.find("camera"), denoisers.find("astronaut")
+    camera, colour = find("camera"), find("astronaut")
     return [
         denoisers.ExactTV(camera, 24, rounds=1, gap=1e-2),
         denoisers.WarmTV(camera, 16, 0.2),

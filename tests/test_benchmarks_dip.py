@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -11,10 +12,17 @@ import pytest
 pytest.importorskip("joblib")
 pytest.importorskip("jinja2")
 
+from PIL import Image
+
 import pnp
-from benchmarks.dip import Deepinv, Denoising, Published, Route, Speed, Timed, cells, clipped, summary
+from benchmarks import dip_page
+from benchmarks.cache import Cells
+from benchmarks.catalogue import BENCHMARKS
+from benchmarks.dip import Deepinv, Denoising, Published, Speed, Timed, cells, clipped, summary
 from benchmarks.grid import Cell, Options, Outcome, Rows
-from benchmarks.pictures import Picture, find
+from benchmarks.network_fits import NetworkFit, published_fits
+from benchmarks.pictures import Cast, Picture, find
+from benchmarks.published import TABLES
 from benchmarks.runner import table
 from pnp.operators import Identity
 from pnp.priors import DeepImagePrior
@@ -55,7 +63,7 @@ def test_the_stop_is_judged_by_the_automatic_choice_alone() -> None:
     assert page(protocol([0.9], 0.5, "small")) == {"Two networks averaged gain": True}
 
 
-def test_every_part_has_its_verdict() -> None:
+def test_every_part_has_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"PSNR": 25.0, "network alone": 24.0, "Wiener": 24.5, "without prior": 20.0, "CPU s": 1.0, "iterations": 9}
     house, parrots = (Picture(name, "", Path()) for name in ("house_256", "parrots_256"))
     outcomes: dict[Cell, Outcome] = {
@@ -67,11 +75,14 @@ def test_every_part_has_its_verdict() -> None:
             | {"as good after s": 4.0, "times faster": 12.5}
         ),
     }
+    monkeypatch.setattr(
+        dip_page, "illustrations", lambda names, folder: Cast({"house": house, "parrots": parrots}, genuine=True)
+    )
     for picture in (house, parrots):
-        cell = Route("strong gaussian blur", "direct", "auto", picture, 1e-3, True, None, part="table 1")
+        cell = NetworkFit("strong gaussian blur", picture, 1e-3, None, grey=True, part="table 1")
         outcomes[cell] = Outcome(row)
-    for method, reached in (("direct", 25.0), ("ADMM", 26.0), ("HQS", 19.0)):
-        cell = Route("gaussian blur", method, "auto", CAMERA, 0.01, True, 32)
+    for solver, reached in (("direct", 25.0), ("ADMM", 26.0), ("HQS", 19.0)):
+        cell = NetworkFit("gaussian blur", CAMERA, 0.01, 32, grey=True, solver=solver)
         outcomes[cell] = Outcome({**row, "PSNR": reached, "status": "CONVERGED"})
     assert page(outcomes) == {
         "The deep decoder fits": False,
@@ -105,3 +116,35 @@ def test_a_processor_gets_small_pictures_and_a_gpu_the_published_run() -> None:
     for grid in (host, device):
         labels = [(type(cell), *cell.settings().items()) for cell in grid]
         assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize("table", [1, 2, 3])
+def test_the_networks_column_is_one_grid_for_the_papers_and_for_dip(table: int, tmp_path: Path) -> None:
+    """The same cells, and the same folder for what they found."""
+    for name in TABLES[table]:
+        Image.new("RGB", (32, 32)).save(tmp_path / f"{name}_32.png")
+    options = Options(images=tmp_path, seeds=2)
+    (part,) = (b for b in BENCHMARKS if b.name == ("deconvolution", "denoising", "single-pixel")[table - 1])
+    here, there = ({cell for cell in grid(options) if isinstance(cell, NetworkFit)} for grid in (part.cells, cells))
+    assert here == set(published_fits(table, options)) == {cell for cell in there if cell.part == f"table {table}"}
+    assert len(here) == 2 * {1: 6, 2: 20, 3: 8}[table]
+    assert {Cells(tmp_path, name).path(cell).parent for cell in here for name in (part.name, "dip")} == {
+        tmp_path / "dip" / "cells"
+    }
+
+
+def test_a_network_is_fitted_through_the_operator_or_is_the_prior_of_a_solver() -> None:
+    direct = NetworkFit("gaussian blur", CAMERA, 0.01, 16, grey=True)
+    row = direct.run().row
+    p = direct.problem()
+    assert row["PSNR"] == float(pnp.psnr(DeepImagePrior().fit(p.A, p.y, 0.01, progress=False).x, p.truth))
+    assert "network alone" in row
+    assert "network alone" not in dataclasses.replace(direct, solver="HQS").run().row
+
+
+def test_pictures_are_clipped_and_measurements_are_not() -> None:
+    clipped_, measured = (
+        NetworkFit(name, CAMERA, 0.5, 16, grey=True).problem().y for name in ("identity", "random mask")
+    )
+    assert clipped_.min() == 0
+    assert measured.min() < 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 pytest.importorskip("typer")
 pytest.importorskip("joblib")
@@ -22,10 +23,12 @@ from test_benchmarks import check_self_contained
 
 from benchmarks import papers
 from benchmarks.catalogue import BENCHMARKS
-from benchmarks.cli import INTERRUPTED
+from benchmarks.cli import INTERRUPTED, lacking
 from benchmarks.grid import Options, Rows
 from benchmarks.papers import NAMES, chosen, together
-from benchmarks.published import DENOISING, STAND_INS, counts, paper_names, side_by_side
+from benchmarks.pictures import STAND_INS, Cast, absent, find, illustrations, pictures
+from benchmarks.pictures import chosen as pictures_of
+from benchmarks.published import TABLES, counts, side_by_side
 from benchmarks.report import Page, Section, Table, Verdict
 from benchmarks.runner import Finished
 
@@ -54,15 +57,101 @@ def test_parts_come_together_and_missing_ones_are_named(tmp_path: Path) -> None:
 
 def test_stand_ins_are_never_compared_with_published_numbers() -> None:
     records: list[dict[str, object]] = [{"picture": "hill", "noise": 0.1, "published": 27.0, "ours": 28.0}]
-    table, text = side_by_side(records, "t", "c", compared=False)
+    cast = illustrations(["hill"])
+    table, text = side_by_side(records, "t", "c", cast)
     assert list(table.frame) == ["picture", "noise", "ours"]
     assert table.frame["picture"].tolist() == [STAND_INS["hill"]]
     assert "27" not in text
     assert counts(table.frame).startswith("Not compared")
-    compared, _ = side_by_side(records, "t", "c")
+    compared, _ = side_by_side(records, "t", "c", Cast(cast.pictures, genuine=True))
     assert compared.frame["difference"].tolist() == [1.0]
-    names = {name for name, _ in DENOISING}
-    assert paper_names(pd.Series(["moon:1234", "hill:1", "F16_512:2"]), names).tolist() == ["hill", "hill", "f16"]
+    assert cast.name(str(find("moon"))) == "hill"
+
+
+def folder(path: Path, *names: str) -> Path:
+    """Tiny pictures of these names, each of its own colour."""
+    for number, name in enumerate(names):
+        Image.new("RGB", (24, 16), (10 * number, 90, 200)).save(path / name)
+    return path
+
+
+def test_the_papers_pictures_are_found_by_name_and_size(tmp_path: Path) -> None:
+    images = folder(
+        tmp_path, "barbara_512.png", "Barbara_256.png", "stanford_logo_300.png", "households.png", "F16.jpg"
+    )
+    cast = illustrations(["barbara", "logo", "house", "f16"], images)
+    assert cast.genuine
+    assert {name: picture.name for name, picture in cast.pictures.items()} == {
+        "barbara": "Barbara_256",
+        "logo": "stanford_logo_300",
+        "f16": "F16",
+    }
+    assert absent(["house", "logo", "hill"], images) == ["house", "hill"]
+    assert [p.name for p in pictures_of(["camera", "moon"], images).values()] == ["camera", "moon"]  # scikit-image's
+
+
+def test_holiday_pictures_take_the_places_in_order(tmp_path: Path) -> None:
+    images = folder(tmp_path, "beach.jpg", "cat.png", "._beach.jpg")
+    cast = illustrations(TABLES[2], images)
+    assert not cast.genuine
+    assert {name: picture.name for name, picture in cast.pictures.items()} == {"cameraman": "beach", "hill": "cat"}
+    assert cast.name(str(find("cat", images))) == "hill"
+    assert [p.name for p in pictures_of(["camera"], images).values()] == ["beach"]
+    assert [p.name for p in pictures(images)] == ["beach", "cat"]
+
+
+@pytest.mark.parametrize("names", [("house.png",), ("beach.jpg",), ("house.png", "cameraman.png", "logo.png", "x.bmp")])
+def test_every_benchmark_has_a_grid_for_any_folder(names: tuple[str, ...], tmp_path: Path) -> None:
+    """What a picture is missing for is left out; no grid is empty, and every paper's picture there is used."""
+    images = folder(tmp_path, *names)
+    for benchmark in BENCHMARKS:
+        cells = list(benchmark.cells(Options(quick=True, images=images)))
+        assert cells
+        used = {str(getattr(cell, "picture", "")).split(":")[0] for cell in cells}
+        assert used >= {name.split(".")[0] for name in names if name.split(".")[0] in benchmark.pictures}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("house.png",), "has no parrots, cameraman, hill, f16, baboon, logo, barbara: their cells are left out"),
+        (("beach.jpg",), "has none of the papers' pictures"),
+        (tuple(f"{name}.png" for name in STAND_INS), ""),
+    ],
+)
+def test_what_a_folder_lacks_is_told_once(names: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    found = lacking(papers.chosen(BENCHMARKS), folder(tmp_path, *names))
+    assert told in found
+    assert bool(told) == bool(found)
+    assert lacking(BENCHMARKS, None) == ""
+
+
+@pytest.mark.parametrize("names", [("house.png", "hill.png", "logo.png"), ("beach.jpg",)])
+@pytest.mark.parametrize(
+    ("name", "only"),
+    [
+        ("deconvolution", ", Wiener, noise"),
+        ("denoising", "TV, noise 0.1,"),
+        ("single-pixel", "single pixel 8,.*TV auto, noise 0,"),
+        ("inpainting", "random mask, .*trivial"),
+        ("compressive-sensing", "minimum norm"),
+    ],
+)
+def test_a_folder_with_some_pictures_or_others_gives_a_page(
+    name: str, only: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    from benchmarks.runner import run
+
+    images = tmp_path / "images"
+    images.mkdir()
+    (benchmark,) = (b for b in BENCHMARKS if b.name == name)
+    options = Options(quick=True, size=24, only=(only,), jobs=1, out=tmp_path, images=folder(images, *names))
+    finished = run(benchmark, options, progress=False)
+    assert not finished.failures
+    compared = {"deconvolution", "single-pixel"} if len(names) > 1 else set()  # TV is not in table 2
+    table = finished.page.sections[0].parts[0]
+    assert isinstance(table, Table)
+    assert ("difference" in table.frame) == (name in compared)
 
 
 def start(out: Path) -> subprocess.Popen[bytes]:
