@@ -312,7 +312,7 @@ def test_losses_are_negative_log_likelihoods(seed, loss):
             case "huber":
                 expected.append(t**2 / 2 if t < 1.345 else 1.345 * t - 1.345**2 / 2)
             case "poisson":
-                expected.append(7 * p - 7 * d * torch.log(p))
+                expected.append(7 * (p - d) - 7 * d * torch.log(p / d) if d > 0 else 7 * p)
             case "censored":
                 if d <= 0:
                     expected.append(-torch.log(normal.cdf((0.0 - p) / 0.3)))

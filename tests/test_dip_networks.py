@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pnp.priors.dip import ConvDecoder, DeepDecoder, Hourglass, TwoLayer
 from pnp.priors.dip.layers import Dropout, Pointwise, Upsample, initialise, pad_by_slices, two_phase_bilinear
-from pnp.priors.dip.memory import ORDER, activation_bytes, explain_shortage
+from pnp.priors.dip.memory import ORDER, activation_bytes, explain_shortage, free_bytes
 from pnp.priors.dip.presets import NAMES, Layout, build
 from pnp.priors.dip.settings import Settings
 
@@ -212,7 +212,7 @@ def test_shortage_names_a_preset():
         name: activation_bytes(build(name, 1, (256, 256), Layout(), 0.1, generator()), (256, 256)) for name in ORDER
     }
     for name in ("paper", "tiny"):
-        advice = explain_shortage(name, (1, 256, 256), CPU).split("image")[1]
+        advice = explain_shortage(name, (1, 256, 256), CPU, free_bytes(CPU)).split("image")[1]
         assert "GiB" in advice
         named = [other for other in ORDER if f"network={other!r}" in advice]
         assert len(named) == 1

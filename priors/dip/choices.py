@@ -11,7 +11,7 @@ from torch import Tensor
 from pnp.linear_operator import LinearOperator
 from pnp.result import Choice
 
-from .objective import whitening
+from .objective import LOSSES, whitening
 from .stopping import Discrepancy, HoldOut, MovingVariance, Oracle, Plateau, Rule
 
 FEW_MEASUREMENTS = 2000  # below, a known noise level ranks images better than held-out errors do
@@ -43,7 +43,11 @@ class Options:
 def likelihood(
     options: Options, y: Tensor, relative_sigma: float | None, complete: bool
 ) -> tuple[Choice, tuple[float, float]]:
-    """The data term's name, and the limits at which the data were clipped."""
+    """The data term's name, and the limits at which the data ``y``, those that count, were clipped."""
+    if options.loss not in ("auto", *LOSSES):
+        raise ValueError(f"DeepImagePrior.fit: loss must be 'auto' or one of {LOSSES}, got {options.loss!r}.")
+    if options.loss in ("poisson", "censored") and y.is_complex():
+        raise ValueError(f"DeepImagePrior.fit: loss {options.loss!r} needs real data, got {y.dtype}.")
     if options.loss not in ("auto", "censored"):
         return Choice(options.loss, "asked for"), (-math.inf, math.inf)
     if options.loss == "censored":
@@ -55,6 +59,15 @@ def likelihood(
             reason = "strong noise, and many values sit exactly at the smallest and the largest: clipped data"
             return Choice("censored", reason), (low, high)
     return Choice("l2", "Gaussian noise unless told otherwise"), (-math.inf, math.inf)
+
+
+def wants_give_back(options: Options, noisy: bool, loss: str) -> bool:
+    """Whether what the network left in the residual is computed; ``noisy`` says that a noise level > 0 is known."""
+    if options.give_back not in (True, False, "auto"):
+        raise ValueError(f"DeepImagePrior.fit: give_back must be True, False or 'auto', got {options.give_back!r}.")
+    if options.give_back is True and not noisy:
+        raise ValueError("DeepImagePrior.fit: give_back=True needs a known sigma > 0 to tell the residual from noise.")
+    return noisy and (loss == "l2" or options.give_back is True)
 
 
 def whitening_gain(

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from pnp.result import Status
 from .graph import captured
 from .network_fit import NetworkFit
 from .objective import Objective
+from .outcome import Look, Outcome, looks_as_tensor, looks_of
 from .stopping import Rule, Search, View
 
 CHECK_EVERY = 10  # iterations between looks: one wait for the device each
@@ -35,17 +36,6 @@ class Limits:
 
     iterations: int
     deadline: float = math.inf  # of time.monotonic()
-
-
-class Look(NamedTuple):
-    """What was measured of the average at one look; NaN where there is nothing to measure it by."""
-
-    iteration: float
-    misfit: float
-    held_out: float
-    distance: float
-    psnr: float
-    seconds: float
 
 
 class FitLoop:
@@ -143,7 +133,8 @@ class FitLoop:
         psnr = math.nan if math.isnan(mse) else -10 * math.log10(max(mse, 1e-30))
         self.looks.append(Look(self.iteration, level, held, distance, psnr, self.seconds))
         if not self._steady(loss):
-            return Status.NON_FINITE if self.restarts > MAX_RESTARTS else None
+            hopeless = Status.DIVERGED if math.isfinite(loss) else Status.NON_FINITE
+            return hopeless if self.restarts > MAX_RESTARTS else None
         if self.search.look(self.iteration, value):
             self.best.copy_(self.fit.average)
         if self.search.over:
@@ -160,6 +151,8 @@ class FitLoop:
             if self.restarts <= MAX_RESTARTS:
                 self.fit.restore(self.good)
                 self.fit.set_lr(self.fit.lr / 2)
+                for own, new in zip(self.memory, self.rule.begin(self.fit.output), strict=True):
+                    own.copy_(new)  # the rule has seen the ruined images too
             return False
         if not math.isfinite(loss):
             self.restarts = MAX_RESTARTS + 1
@@ -168,6 +161,12 @@ class FitLoop:
         if self.iteration % SNAPSHOT_EVERY == 0 or not self.good:
             self.good = self.fit.snapshot()
         return True
+
+    def outcome(self, status: Status) -> Outcome:
+        """What the fit came to so far."""
+        best, done = self.search.best_iteration, self.iteration
+        image = self.best if best else None
+        return Outcome(status, image, best, done, self.seconds, self.losses[:done].clone(), tuple(self.looks))
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Any]:
@@ -179,7 +178,7 @@ class FitLoop:
             "good": [t.clone() for t in self.good],
             "best": self.best.clone(),
             "losses": self.losses[: self.iteration].clone(),
-            "looks": torch.tensor(self.looks, dtype=torch.float64).reshape(-1, len(Look._fields)),
+            "looks": looks_as_tensor(self.looks),
             "search": torch.tensor(
                 [search.best, search.best_iteration, search.reference, search.reference_iteration], dtype=torch.float64
             ),
@@ -195,7 +194,7 @@ class FitLoop:
             own.copy_(saved)
         self.good = tuple(state["good"])
         self.best.copy_(state["best"])
-        self.looks = [Look(*numbers) for numbers in state["looks"].tolist()]
+        self.looks = looks_of(state["looks"])
         best, best_iteration, reference, reference_iteration = state["search"].tolist()
         self.search = Search(self.rule, best, int(best_iteration), reference, int(reference_iteration))
         iteration, self.running_loss, restarts, self.seconds = state["numbers"].tolist()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -31,18 +34,36 @@ def activation_bytes(network: nn.Module, shape: tuple[int, int]) -> int:
     return int(total * COPIES)
 
 
-def is_shortage(error: RuntimeError) -> bool:
+@contextlib.contextmanager
+def explained_shortage(name: str, shape: tuple[int, int, int], device: torch.device) -> Iterator[None]:
+    """Errors of exhausted memory say what was asked, and the largest preset that should fit in what was free before."""
+    free = free_bytes(device)  # when the error comes, the step that failed still holds what it was given
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # the device's error is a RuntimeError, PyTorch's of the host too
+        if not is_shortage(error):
+            raise
+        raise RuntimeError(explain_shortage(name, shape, device, free)) from error
+
+
+def is_shortage(error: Exception) -> bool:
     """Whether the error says that memory ran out, on a device or on the host."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+    known = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(error)
 
 
-def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.device) -> str:
-    """The message for a fit that ran out of memory: what was asked, and the largest preset that should fit."""
+def free_bytes(device: torch.device) -> float:
+    """Memory that can still be had; inf where the system does not tell."""
     if device.type == "cuda":  # what PyTorch holds without using counts as free
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        free = torch.cuda.mem_get_info(device)[0] + unused
-    else:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return float(torch.cuda.mem_get_info(device)[0] + unused)
+    if device.type == "cpu" and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return math.inf
+
+
+def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.device, free: float) -> str:
+    """The message for a fit that ran out of memory, of which ``free`` bytes could be had before."""
     channels, height, width = shape
     needs: list[tuple[str, int]] = []
     for candidate in ORDER:
@@ -56,7 +77,8 @@ def explain_shortage(name: str, shape: tuple[int, int, int], device: torch.devic
         if fitting
         else f"the smallest, network={smallest[0]!r}, needs about {smallest[1] / 2**30:.1f} GiB: use tiles"
     )
+    had = f" ({free / 2**30:.1f} GiB were free)" if math.isfinite(free) else ""
     return (
         f"DeepImagePrior: out of memory on {device} fitting network {name!r} to an image {channels}x{height}x{width}; "
-        f"{advice} ({free / 2**30:.1f} GiB are free)."
+        f"{advice}{had}."
     )

@@ -97,6 +97,8 @@ class NetworkFit:
         device = self.z.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False):
             raw = self.network(self.z if z is None else z)
+        if not isinstance(raw, Tensor):
+            raise TypeError(f"DeepImagePrior: the network must return a tensor, got {type(raw).__name__}.")
         raw = raw.to(self.theta.dtype)
         channels, height, width = self.shape
         if raw.ndim != 4 or raw.shape[:2] != (1, channels) or raw.shape[2] < height or raw.shape[3] < width:
@@ -137,6 +139,7 @@ class NetworkFit:
     def restart_average(self) -> None:
         """Forget the running average."""
         self.count.zero_()
+        self.average.zero_()  # NaN would stay, whatever its weight
 
     # ------------------------------------------------------------------ state
     def state_dict(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ IMAGE_DEVIATION = 0.2  # of a picture's range: typical standard deviation of pic
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """``loss(A x, y)`` per measurement, a negative log-likelihood, plus ``tv`` times total variation.
+    """``loss(A x, y)`` per measurement, a negative log-likelihood less its minimum, plus ``tv`` times total variation.
 
     ``sigma`` is the noise level (where unknown, a stand-in that sets the scale alone); ``fitted`` and ``held`` weigh
     the entries of ``y`` with 0 or 1. With ``gain`` the residual is first multiplied by it in Fourier space: the
@@ -56,7 +56,7 @@ class Objective:
         return image.to(real).reshape(self.shape)
 
     def data_loss(self, prediction: Tensor) -> Tensor:
-        """Mean negative log-likelihood of the fitted entries, constants dropped."""
+        """Mean negative log-likelihood of the fitted entries, less that of the data themselves."""
         residual = prediction - self.y
         if self.gain is not None:
             residual = self._whitened(residual * self.fitted)
@@ -70,7 +70,8 @@ class Objective:
                 each = torch.where(size <= HUBER, 0.5 * size.square(), HUBER * (size - 0.5 * HUBER))
             case "poisson":
                 mean = prediction.clamp_min(1e-6 * self.span)
-                each = self.photons * (mean - torch.xlogy(self.y, mean))
+                counts = torch.where(self.y > 0, self.y, 1)  # the likelihood of the data themselves is taken off
+                each = self.photons * (mean - self.y - torch.xlogy(self.y, mean / counts))
             case "censored":
                 low, high = self.limits
                 each = 0.5 * (residual / self.sigma).square()
@@ -86,16 +87,18 @@ class Objective:
     def scores(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Twice the data loss, ``mean |A x - y|^2 / sigma^2`` for l2: of the held-out (NaN without), fitted entries.
 
-        Third, with ``gain``, the whitened residual's energy over that of whitened noise.
+        Real and imaginary part of complex data are two entries. Third, with ``gain``, the whitened residual's energy
+        over that of whitened noise.
         """
         with torch.no_grad():
             prediction = self.operator.forward(self.to_operator(image))
             plain = dataclasses.replace(self, gain=None)
-            fitted = 2 * plain.data_loss(prediction)
-            whitened = None if self.gain is None else 2 * self.data_loss(prediction) / self._gain_energy()
+            twice = 1.0 if self.y.is_complex() else 2.0
+            fitted = twice * plain.data_loss(prediction)
+            whitened = None if self.gain is None else twice * self.data_loss(prediction) / self._gain_energy()
             if self.held is None:
                 return torch.full_like(fitted, math.nan), fitted, whitened
-            return 2 * dataclasses.replace(plain, fitted=self.held).data_loss(prediction), fitted, whitened
+            return twice * dataclasses.replace(plain, fitted=self.held).data_loss(prediction), fitted, whitened
 
     def _gain_energy(self) -> Tensor:
         """Mean of the squared gain over all frequencies: what whitening leaves of the energy of white noise."""
@@ -105,6 +108,8 @@ class Objective:
         return energy.flatten()[0]
 
     def _whitened(self, residual: Tensor) -> Tensor:
+        if residual.is_complex():  # the gain is that of a real operator, which acts on the parts
+            return torch.complex(self._whitened(residual.real), self._whitened(residual.imag))
         gain = 1.0 if self.gain is None else self.gain
         axes = tuple(range(-self.operator.ndim, 0))
         sizes = residual.shape[-self.operator.ndim :]

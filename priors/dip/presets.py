@@ -8,7 +8,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from .layers import initialise
+from .layers import Dropout, initialise
 from .networks import ConvDecoder, DeepDecoder, Hourglass
 from .two_layer import TwoLayer
 
@@ -173,8 +173,15 @@ def _construct(
 
 
 def copy_module(module: nn.Module, member: int, generator: torch.Generator) -> nn.Module:
-    """A private copy of the user's network; members of an ensemble after the first are drawn anew."""
+    """A private copy of the user's network; members of an ensemble after the first are drawn anew.
+
+    Its dropout layers become ours, since PyTorch's draw from the global generator.
+    """
     network = copy.deepcopy(module)
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Dropout | nn.Dropout2d):
+                setattr(parent, name, Dropout(child.p, maps=isinstance(child, nn.Dropout2d)))
     if member:
         initialise(network, generator)
     return network

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
+import operator
 import os
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pnp.checkpoint import fingerprint
 from pnp.data_terms import DataTerm
 from pnp.functional import Functional
-from pnp.images import ArrayLike, check_image, per_image
+from pnp.images import ArrayLike, check_finite, check_image, from_numpy, per_image
 from pnp.linear_operator import LinearOperator
 from pnp.result import Result
 
@@ -23,6 +27,7 @@ from .choices import Options
 from .direct import DirectFit
 from .layers import NORMALISATIONS, UPSAMPLINGS
 from .loop import Callback
+from .memory import explained_shortage
 from .network_fit import Penalties
 from .presets import NAMES, Layout
 from .proximal import ProximalFit
@@ -43,17 +48,20 @@ class DeepImagePrior(Functional):
 
     ``network`` is a preset ("paper", "fast", "small", "tiny", "light", "tapered"), an architecture ("encoder-decoder",
     "deep-decoder", "over-decoder", "conv-decoder", "two-layer"), "auto" (one of the presets, by device, size and
-    noise), or any ``torch.nn.Module`` that maps (1, C', H', W') to (1, C, >= H, >= W). ``jitter`` is the standard
-    deviation of noise added to z at each step, ``average`` the largest factor of the running mean of the outputs; None
-    takes the preset's. ``bounds`` is the range of the output ("auto": that of the first image; None: a linear output).
-    ``steps`` are Adam steps of a proximal map: the first, and each later one.
+    noise), or any ``torch.nn.Module`` that maps (1, C', H', W') to (1, C, >= H, >= W). A module starts from its own
+    weights (further networks of an ensemble are drawn anew); its z has the shape that its ``input_shape(H, W)`` asks
+    for, else the channels that its first convolution reads, H x W of them; its dropout layers draw from ``seed``.
+    ``jitter`` is the standard deviation of noise added to z at each step, ``average`` the largest factor of the running
+    mean of the outputs; None takes the preset's. ``bounds`` is the range of the output ("auto": that of the first
+    image; None: a linear output). ``steps`` are Adam steps of a proximal map: the first, and each later one.
+    ``upsample``, ``normalisation`` ("batch", "instance", "mean", "none") and dropout are of the named networks alone.
     ``dropout``, ``l1``, ``l2`` (penalties on convolution weights, relative to the mean squared error of pictures in
     [0, 1]) and ``weight_decay`` (AdamW's) are off: Anderson found that none helps. ``residual`` gives back, locally,
     what of ``v - f`` exceeds the noise. ``deterministic`` repeats bit for bit on a GPU too.
 
     Shapes: images (..., C, H, W) of any size and number of channels. Each image of a batch has its own network, drawn
     from the same ``seed``, so that it gets the same result alone.
-    Raises: ValueError for unknown names and values out of range.
+    Raises: ValueError for unknown names and values out of range, TypeError for what is no number.
     Source: Ulyanov, Vedaldi & Lempitsky, *Deep Image Prior*, CVPR 2018; Heckel & Hand, *Deep Decoder*, ICLR 2019.
     """
 
@@ -88,19 +96,27 @@ class DeepImagePrior(Functional):
         if upsample is not None:
             _one_of("upsample", upsample, UPSAMPLINGS)
         for name, value in (("lr", lr), ("jitter", jitter), ("l1", l1), ("l2", l2), ("weight_decay", weight_decay)):
-            if value is not None and not 0 <= value < float("inf"):
-                raise ValueError(f"DeepImagePrior: {name} must be finite and >= 0, got {value!r}.")
-        if average is not None and not 0 <= average < 1:
-            raise ValueError(f"DeepImagePrior: average must be in [0, 1), got {average!r}.")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"DeepImagePrior: dropout must be in [0, 1), got {dropout!r}.")
-        if min(*steps, 1 if iterations is None else iterations) < 1:
-            raise ValueError(f"DeepImagePrior: steps and iterations must be >= 1, got {steps!r}, {iterations!r}.")
-        if bounds is not None and bounds != "auto" and (isinstance(bounds, str) or not bounds[0] < bounds[1]):
-            raise ValueError(f"DeepImagePrior: bounds must be 'auto', None or (low, high), got {bounds!r}.")
+            if value is not None:
+                _number(name, value, math.inf)
+        for name, value in (("average", average), ("dropout", dropout)):
+            if value is not None:
+                _number(name, value, 1.0)
+        layout = Layout(upsample, normalisation, dropout, dropout_maps)
+        if layout != Layout() and (isinstance(network, nn.Module) or network == "two-layer"):
+            raise ValueError(
+                "DeepImagePrior: upsample, normalisation and dropout vary a named network of convolutions; they do not "
+                f"apply to {network if isinstance(network, str) else type(network).__name__!r}."
+            )
+        seed = _whole("seed", seed)
+        iterations = None if iterations is None else _whole("iterations", iterations, 1)
+        if not isinstance(steps, tuple | list) or len(steps) != 2:
+            raise ValueError(f"DeepImagePrior: steps must be (first, later), two whole numbers, got {steps!r}.")
+        steps = (_whole("steps", steps[0], 1), _whole("steps", steps[1], 1))
+        if bounds is not None and bounds != "auto":
+            bounds = _range_of(bounds)
         self.settings = Settings(
             network, seed, lr, jitter, iterations, average, bounds,
-            Layout(upsample, normalisation, dropout, dropout_maps), Penalties(l1, l2, weight_decay), precision,
+            layout, Penalties(l1, l2, weight_decay), precision,
             deterministic,
         )  # fmt: skip
         self.steps, self.residual = steps, residual
@@ -138,34 +154,37 @@ class DeepImagePrior(Functional):
         of what the network left in the residual ("auto": where sigma is known; the other image is in
         ``Result.extras``).
         ``time_limit`` is in seconds. A callback gets a ``View`` every few iterations and stops the fit by returning
-        True. Ctrl-C returns the best image so far. ``checkpoint`` is written as the fit goes and resumed if it exists.
-        ``graph=False`` runs every step kernel by kernel on a GPU too.
+        True. Ctrl-C returns the best image so far: of the networks that ended, else of the one cut short.
+        ``checkpoint`` is written as the fit goes and resumed if it exists. ``truth`` adds the PSNR (peak 1) to the
+        history. ``graph=False`` runs every step kernel by kernel on a GPU too.
 
         Shapes: ``y`` (..., *A.out_shape); the image (..., *A.in_shape).
         Units: ``sigma`` in those of ``y``; None if unknown, 0 for noise-free data.
-        Raises: ValueError for NaN/inf in ``y`` or a negative ``sigma``, TypeError for integers, RuntimeError naming a
-        smaller preset when memory runs out.
+        Raises: ValueError for NaN/inf in ``y``, a negative ``sigma``, a checkpoint of another problem, or what a choice
+        cannot do without (a known ``sigma``, real data); TypeError for integers; RuntimeError naming a smaller preset
+        when memory runs out.
         """
         if not isinstance(A, LinearOperator):
             raise TypeError(f"DeepImagePrior.fit: expected a LinearOperator, got {type(A).__name__}.")
-        if n_nets < 1 or not tv >= 0 or not photons > 0:
-            raise ValueError(
-                f"DeepImagePrior.fit: n_nets >= 1, tv >= 0, photons > 0; got {n_nets!r}, {tv!r}, {photons!r}."
-            )
-        term = DataTerm(A, y, 0.0 if sigma is None else sigma)
-        natural = term.shape
-        target = None
-        if truth is not None:
-            full = torch.as_tensor(truth)
-            if tuple(full.shape) != natural:
-                raise ValueError(f"DeepImagePrior.fit: expected truth of shape {natural}, got {tuple(full.shape)}.")
-            channels = term.data.shape[1 : term.data.ndim - len(A.out_shape)]
-            target = full.to(term.data.device).reshape(term.data.shape[0], *channels, *A.in_shape)
+        n_nets = _whole("n_nets", n_nets, 1)
+        _number("tv", tv, math.inf)
+        _number("photons", photons, math.inf)
+        if photons == 0:
+            raise ValueError("DeepImagePrior: photons must be > 0, got 0.")
+        if limits is not None:
+            limits = _range_of(limits, "limits")
+            if loss not in ("auto", "censored"):
+                raise ValueError(f"DeepImagePrior.fit: limits are those of loss 'censored', got loss {loss!r}.")
         options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph, progress)
-        with torch.no_grad(), _kernels(self.settings.deterministic, term.data.device):
-            x, result = DirectFit(
-                self.settings, term, sigma is not None, options, callback=callback, checkpoint=checkpoint, truth=target
-            ).run()
+        with torch.inference_mode(False), torch.no_grad():
+            term = DataTerm(A, _trainable(y), 0.0 if sigma is None else _trainable(sigma))
+            target = None if truth is None else _true_images(truth, term)
+            with _kernels(self.settings.deterministic, term.data.device):
+                x, result = DirectFit(
+                    self.settings, term, sigma is not None, options,
+                    callback=callback, checkpoint=checkpoint, truth=target,
+                ).run()  # fmt: skip
+        natural = term.shape
 
         def restore(image: Tensor) -> ArrayLike:
             image = image.reshape(natural)
@@ -183,7 +202,7 @@ class DeepImagePrior(Functional):
     def prox(self, v: Tensor, tau: float | Tensor) -> Tensor:
         check_image(v, who="DeepImagePrior.prox")
         volumes = isinstance(tau, Tensor) and tau.ndim == 5  # (B, C, D, H, W): the slices are fitted as channels
-        pictures = v.flatten(-4, -3) if volumes else v
+        pictures = v.detach().flatten(-4, -3) if volumes else v.detach()
         images = pictures.reshape(-1, *pictures.shape[-3:])
         ndim = 3 if volumes else 2
         variance = per_image(tau, v, who="DeepImagePrior.prox", what="tau", ndim=ndim).flatten().tolist()
@@ -192,8 +211,14 @@ class DeepImagePrior(Functional):
             raise ValueError(
                 f"DeepImagePrior.prox: this copy remembers {len(memory)} images, got {images.shape[0]}; use fresh()."
             )
-        with _kernels(self.settings.deterministic, images.device):
-            pairs = list(zip(images, variance, strict=True))
+        pairs = list(zip(images, variance, strict=True))
+        c, h, w = images.shape[1:]
+        name, _ = self.settings.name(images.device, h * w, None, in_solver=True)
+        with (
+            torch.inference_mode(False),
+            _kernels(self.settings.deterministic, images.device),
+            explained_shortage(name, (c * (1 + images.is_complex()), h, w), images.device),
+        ):
             fits = memory or [ProximalFit.begin(self.settings, image, t) for image, t in pairs]
             cleaned = [
                 one.clean(image, t, steps=self.steps, residual=self.residual)
@@ -218,11 +243,7 @@ class DeepImagePrior(Functional):
         self._memory = [ProximalFit.restored(self.settings, saved) for saved in state.get("fits", [])]
 
     def __repr__(self) -> str:
-        default, said = Settings(), []
-        for field in dataclasses.fields(Settings):
-            value = getattr(self.settings, field.name)
-            if value != getattr(default, field.name):
-                said.append(f"{field.name}={type(value).__name__ if isinstance(value, nn.Module) else repr(value)}")
+        said = [f"{name}={value}" for name, value in _not_default(self.settings, Settings())]
         if self.steps != (FIRST_STEPS, WARM_STEPS):
             said.append(f"steps={self.steps}")
         if not self.residual:
@@ -230,9 +251,72 @@ class DeepImagePrior(Functional):
         return f"DeepImagePrior({', '.join(said)})"
 
 
+def _not_default(record: Any, default: Any) -> Iterator[tuple[str, str]]:
+    """Names and values of the fields that differ, those of nested records among them."""
+    for field in dataclasses.fields(record):
+        value, usual = getattr(record, field.name), getattr(default, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _not_default(value, usual)
+        elif isinstance(value, nn.Module):  # checkpoints must tell apart what has the same name
+            yield field.name, f"{type(value).__name__}#{fingerprint([value])[:8]}"
+        elif value != usual:
+            yield field.name, repr(value)
+
+
 def _one_of(what: str, value: Any, names: tuple[str, ...]) -> None:
     if value not in names:
         raise ValueError(f"DeepImagePrior: {what} must be one of {names}, got {value!r}.")
+
+
+def _number(what: str, value: Any, end: float) -> None:
+    if not isinstance(value, Real):
+        raise TypeError(f"DeepImagePrior: {what} must be a number, got {value!r}.")
+    if not 0 <= float(value) < end:
+        expected = "finite and >= 0" if math.isinf(end) else f"in [0, {end:g})"
+        raise ValueError(f"DeepImagePrior: {what} must be {expected}, got {value!r}.")
+
+
+def _whole(what: str, value: Any, least: int | None = None) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"DeepImagePrior: {what} must be a whole number, got {value!r}.") from None
+    if least is not None and number < least:
+        raise ValueError(f"DeepImagePrior: {what} must be >= {least}, got {value!r}.")
+    return number
+
+
+def _range_of(pair: Any, what: str = "bounds") -> tuple[float, float]:
+    message = f"DeepImagePrior: {what} must be two finite numbers (low, high), low < high; got {pair!r}."
+    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(end, Real) for end in pair):
+        raise ValueError(message if what == "limits" else f"{message[:-1]}, or 'auto' or None.")
+    low, high = float(pair[0]), float(pair[1])
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(message)
+    return low, high
+
+
+def _trainable(value: Any) -> Any:
+    """Apart from the user's own graph; tensors made in inference mode are copied, since none of them can be fitted."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone() if value.is_inference() else value.detach()
+
+
+def _true_images(truth: ArrayLike, term: DataTerm) -> Tensor:
+    """``truth`` as a batch beside the data."""
+    full = from_numpy(truth) if isinstance(truth, np.ndarray) and truth.dtype.kind in "fc" else torch.as_tensor(truth)
+    if not (full.is_floating_point() or full.is_complex()):
+        raise TypeError(
+            f"DeepImagePrior.fit: expected truth of floating-point values, got {full.dtype}; pnp.to_tensor converts "
+            "pictures."
+        )
+    if tuple(full.shape) != term.shape:
+        raise ValueError(f"DeepImagePrior.fit: expected truth of shape {term.shape}, got {tuple(full.shape)}.")
+    check_finite(full, who="DeepImagePrior.fit", what="truth")
+    channels = term.data.shape[1 : term.data.ndim - len(term.operator.out_shape)]
+    images: Tensor = _trainable(full).to(term.data.device)
+    return images.reshape(term.data.shape[0], *channels, *term.operator.in_shape)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ class ProximalFit:
         relative_sigma: float,
         device: torch.device,
     ) -> None:
+        self.settings = settings
         self.facts = (*shape, low, high, relative_sigma)
         self.fit = settings.start_fit(
             shape,
@@ -60,11 +61,20 @@ class ProximalFit:
         """Tensors alone."""
         return {"facts": torch.tensor(self.facts, dtype=torch.float64), "fit": self.fit.state_dict()}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled by its state: the network's parameters are views that a copy would cut from the vector."""
+        return ProximalFit.restored, (self.settings, self.state_dict())
+
     def clean(self, image: Tensor, tau: float, *, steps: tuple[int, int], residual: bool) -> Tensor:
         """``image`` fitted to within ``tau`` and no further; what exceeds the noise is given back with ``residual``."""
         if bool((image == image.flatten()[0]).all()):
             return image.clone()  # a constant carries no noise
         v = _real(image).to(self.fit.theta.dtype)
+        if tuple(v.shape) != self.fit.shape:
+            raise ValueError(
+                f"DeepImagePrior.prox: this copy remembers an image of shape {self.fit.shape}, got {tuple(v.shape)}; "
+                "use fresh()."
+            )
         with torch.no_grad():
             x = self._fitted(v, tau, steps)
             if residual:

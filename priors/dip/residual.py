@@ -107,22 +107,27 @@ def _is_identity(operator: LinearOperator, x: Tensor) -> bool:
 
 def _probe(like: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(PROBE_SEED)
-    return torch.randn(like.shape, generator=generator, dtype=like.real.dtype).to(like)
+    parts = [torch.randn(like.shape, generator=generator, dtype=like.real.dtype) for _ in range(1 + like.is_complex())]
+    return (torch.complex(parts[0], parts[1]) if like.is_complex() else parts[0]).to(like)
 
 
 def _variance(operator: LinearOperator, residual: Tensor, level: Tensor) -> float:
-    """Variance ``p`` of the missing image, modelled as white: residual ~ N(0, p A A^H + level)."""
+    """Variance ``p`` of the missing image, modelled as white: residual ~ N(0, p A A^H + level).
+
+    Of each part where image or data are complex, as ``level`` is.
+    """
     h = operator.spectrum()
     if h is None:  # E ||r||^2 = p tr(A A^H) + M level; the trace by one random probe
         probe = _probe(residual)
         trace = operator.adjoint(probe).abs().square().sum()
-        items = residual.numel() // max(1, torch.Size(operator.out_shape).numel())
+        items = residual.numel() * (1 + residual.is_complex()) // max(1, torch.Size(operator.out_shape).numel())
         excess = residual.abs().square().sum() - level * items * operator.rows
         return float(excess / trace)
     axes = tuple(range(-operator.ndim, 0))
-    power = torch.fft.rfftn(residual, dim=axes, norm="ortho").abs().square()
+    parts = torch.stack([residual.real, residual.imag]) if residual.is_complex() else residual
+    power = torch.fft.rfftn(parts, dim=axes, norm="ortho").abs().square()
     best, chosen = float((torch.log(level) + power / level).mean()), 0.0
-    top = float(residual.abs().square().mean() / h.abs().square().mean()) * 16
+    top = float(parts.square().mean() / h.abs().square().mean()) * 16
     for k in range(TRIALS):
         p = top * 2 ** (-k / 2)
         expected = p * h.abs().square() + level

@@ -16,7 +16,8 @@ class View:
     ``average`` is the running mean of the images (C, H, W) and what would be returned; ``held_out`` its mean squared
     residual over the measurements kept out of the fit (NaN without), ``misfit`` the same over the fitted ones; both in
     units of the noise variance where that is known. ``distance`` is how far the weights have moved. In a whitened fit,
-    ``whitened`` is the energy of the whitened residual over that of whitened noise.
+    ``whitened`` is the energy of the whitened residual over that of whitened noise. ``output`` and ``average`` are the
+    fit's own, changed by the next step: clone what is to be kept.
     """
 
     iteration: int

@@ -46,16 +46,18 @@ def fitting_rates(
 
     Shapes: ``target`` (H, W).
     Units: ``target`` should be small against 1 for the theory's regime, in which C hardly moves.
-    Raises: ValueError unless ``target`` is one image (H, W).
+    Raises: ValueError unless ``target`` is one image (H, W), with ``steps`` >= 1 and ``records`` >= 2.
     Source: Heckel & Soltanolkotabi, *Denoising and Regularization via Exploiting the Structural Bias of Convolutional
     Generators*, ICLR 2020, theorem 1.
     """
     if target.ndim != 2:
         raise ValueError(f"fitting_rates: expected one image (H, W), got {tuple(target.shape)}.")
+    if steps < 1 or records < 2:
+        raise ValueError(f"fitting_rates: expected steps >= 1 and records >= 2, got {steps!r}, {records!r}.")
     shape = (target.shape[0], target.shape[1])
     network = TwoLayer(1, shape, channels=channels, width=width)
     initialise(network, torch.Generator().manual_seed(seed))
-    network.to(dtype=target.dtype)
+    network.to(target)
     spectrum = network.dual_kernel_spectrum()
     rate = float(STABLE / spectrum.max())
     looks = sorted({round(steps ** (k / (records - 1))) for k in range(records)})
@@ -68,7 +70,7 @@ def fitting_rates(
     start = network.coefficients.detach().clone()
     measured: list[Tensor] = []
     distances: list[Tensor] = []
-    nothing = torch.zeros((), dtype=target.dtype)
+    nothing = target.new_zeros(())
     for step in range(1, looks[-1] + 1):
         network.zero_grad()
         with torch.enable_grad():

@@ -31,8 +31,10 @@ def band_correspondence(x: Tensor, reference: Tensor, bands: int = BANDS) -> Ten
 
     A ratio of magnitudes that ignores the phase: 1 when the band has reached the reference's size.
     Shapes: (C, H, W), channels averaged first, to (bands,).
+    Raises: ValueError unless both are images (C, H, W) of one shape.
     Source: Shi, Mettes, Maji & Snoek, *On Measuring and Controlling the Spectral Bias of the Deep Image Prior*, 2022.
     """
+    _check_pair(x, reference, "band_correspondence")
     a, b = (torch.fft.rfft2(t.double().mean(dim=0)).abs() for t in (x, reference))
     ratio = (a / b.clamp_min(torch.finfo(b.dtype).tiny)).clamp_max(1)
     return _per_ring(ratio, x, bands) / _per_ring(torch.ones_like(ratio), x, bands)
@@ -42,7 +44,9 @@ def band_error(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
     """Relative error of each ring, phase included: ``||F x - F reference||^2 / ||F reference||^2``.
 
     Shapes: (C, H, W) to (bands,).
+    Raises: ValueError unless both are images (C, H, W) of one shape.
     """
+    _check_pair(x, reference, "band_error")
     a, b = (torch.fft.rfft2(t.double()) for t in (x, reference))
     error, size = ((t.abs().square()).sum(dim=0) for t in (a - b, b))
     return _per_ring(error, x, bands) / _per_ring(size, x, bands)
@@ -54,10 +58,19 @@ def band_gain(x: Tensor, reference: Tensor, bands: int = BANDS) -> Tensor:
     The gain of a filter if ``x`` is ``reference`` filtered; with ``x`` the error of an estimate and ``reference`` the
     noise of its data, the share of the noise that was fitted.
     Shapes: (C, H, W) to (bands,).
+    Raises: ValueError unless both are images (C, H, W) of one shape.
     """
+    _check_pair(x, reference, "band_gain")
     a, b = (torch.fft.rfft2(t.double()) for t in (x, reference))
     product, size = (t.sum(dim=0) for t in ((a * b.conj()).real, b.abs().square()))
     return _per_ring(product, x, bands) / _per_ring(size, x, bands)
+
+
+def _check_pair(x: Tensor, reference: Tensor, who: str) -> None:
+    if x.ndim != 3 or x.shape != reference.shape:
+        raise ValueError(
+            f"{who}: expected two images (C, H, W) of one shape, got {tuple(x.shape)} and {tuple(reference.shape)}."
+        )
 
 
 def multiplicity(width: int, like: Tensor) -> Tensor:
@@ -116,7 +129,8 @@ class Curves:
 
 
 class Trajectory:
-    """A callback for ``fit`` that records a run at logarithmically spaced iterations.
+    """A callback for ``fit`` that records a run at logarithmically spaced iterations: the first network's, where a fit
+    has several.
 
     ``reference`` is what PSNR and bands are measured against: the true image, or the noisy one. With the ``noise`` of
     the data, how much of it the output has taken over is recorded as well.
@@ -127,9 +141,14 @@ class Trajectory:
     ) -> None:
         self.reference, self.noise, self.per_decade, self.bands = reference, noise, per_decade, bands
         self._mark = 0
+        self._latest: float = 0
         self._rows: list[tuple[Tensor, ...]] = []
 
     def __call__(self, view: View) -> bool:
+        if view.iteration <= self._latest:  # another network begins: nothing of it is recorded
+            self._latest = math.inf
+            return False
+        self._latest = view.iteration
         if view.iteration >= self._iteration(self._mark):
             while self._iteration(self._mark) <= view.iteration:
                 self._mark += 1
