@@ -20,9 +20,8 @@ from .problems import problem
 from .reconstruction import prior
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
-from .trajectories import PER_DECADE, Curve, Film, Followed, follow, mean_curve, present
+from .trajectories import PER_DECADE, Curve, Film, Followed, follow, mean_curve, present, scaled, seeds
 
-SEEDS = 3  # at least
 PICTURES = {"moon": "smooth", "grass": "texture"}
 COMPRESSION = "single pixel"  # a quarter as many scrambled Hadamard rows as pixels
 NOISES = (0.0, 0.1)
@@ -82,11 +81,9 @@ class Sensing(Followed):
 
 def cells(options: Options) -> Iterator[Cell]:
     """As published on a GPU: 256 x 256, width 256, 100,000 iterations. Elsewhere 64 x 64, narrower in proportion."""
-    gpu = options.device.startswith("cuda")
-    size = options.size or (256 if gpu else 32 if options.quick else 64)
-    width, iterations = (256, 100_000) if gpu else (32, 200) if options.quick else (64, 1_000)
+    size, width, iterations = scaled(options, gpu=(256, 256, 100_000), host=(64, 64, 1_000), quick=(32, 32, 200))
     found = chosen(PICTURES, options.images).values()
-    for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
+    for seed in seeds(options):
         for picture in found:
             for noise in NOISES:
                 for method in (CONVERGED, STOPPED, MINIMUM_NORM, *OTHERS):
@@ -95,7 +92,7 @@ def cells(options: Options) -> Iterator[Cell]:
                         noise,
                         width,
                         picture=picture,
-                        size=size,
+                        size=options.size or size,
                         iterations=iterations,
                         seed=seed,
                         device=options.device,

@@ -196,7 +196,7 @@ def _tables(rows: Rows) -> Found:
         f"compared with the best Wiener filter on the same data, the published one being another. Published: {SOURCE}."
     )
     return Section(
-        "Published tables, the network's column", [Table("", frame, caption, {"noise": 3, "CPU s": 0})]
+        "Published tables, the network's column", [Table("", frame, caption, {"size": 0, "noise": 3, "CPU s": 0})]
     ), verdicts
 
 

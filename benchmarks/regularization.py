@@ -17,10 +17,23 @@ from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
-from .trajectories import PER_DECADE, TARGETS, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
+from .trajectories import (
+    PER_DECADE,
+    TARGETS,
+    Curve,
+    Film,
+    Followed,
+    first,
+    follow,
+    mean_curve,
+    present,
+    scaled,
+    seeds,
+    targets,
+    times,
+)
 
 SIGMA = 25 / 255
-SEEDS = 3  # at least: a finding about training must not hang on one draw
 # Anderson does not state the strengths: ours leave the fit possible, and the sweep goes a factor of ten each way.
 STRENGTHS = {"dropout": 0.1, "L1": 1e-7, "L2": 1e-6, "weight decay": 0.1}
 SWEEP = {"dropout": (0.03, 0.3), "L1": (1e-8, 1e-6), "L2": (1e-7, 1e-5), "weight decay": (0.01, 1.0)}
@@ -72,10 +85,10 @@ class Regularised(Followed):
 
 def cells(options: Options) -> Iterator[Cell]:
     """10^4 iterations at 256 x 256 on a GPU; a narrower network, a smaller picture and fewer iterations elsewhere."""
-    gpu = options.device.startswith("cuda")
-    size = options.size or (256 if gpu else 32 if options.quick else 48)
-    iterations = 10_000 if gpu else 100 if options.quick else 500
-    channels, inputs = ((128,) * 5, 32) if gpu else ((16, 32, 64), 8)
+    narrow = ((16, 32, 64), 8)
+    size, iterations, (channels, inputs) = scaled(
+        options, gpu=(256, 10_000, ((128,) * 5, 32)), host=(48, 500, narrow), quick=(32, 100, narrow)
+    )
     picture = chosen(["camera"], options.images)["camera"]
 
     def cell(target: str, variant: str, strength: float, seed: int) -> Cell:
@@ -86,13 +99,13 @@ def cells(options: Options) -> Iterator[Cell]:
             channels,
             inputs,
             picture=picture,
-            size=size,
+            size=options.size or size,
             iterations=iterations,
             seed=seed,
             device=options.device,
         )
 
-    for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
+    for seed in seeds(options):
         for target in TARGETS:
             yield cell(target, "none", 0.0, seed)
             for variant, strength in STRENGTHS.items():

@@ -20,10 +20,22 @@ from .findings import Finding, section, words
 from .grid import Benchmark, Cell, Options, Outcome, Rows, Value
 from .pictures import chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
-from .trajectories import PER_DECADE, Curve, Film, Followed, first, follow, mean_curve, present, targets, times
+from .trajectories import (
+    PER_DECADE,
+    Curve,
+    Film,
+    Followed,
+    first,
+    follow,
+    mean_curve,
+    present,
+    scaled,
+    seeds,
+    targets,
+    times,
+)
 
 SIGMA = 25 / 255
-SEEDS = 3  # at least
 NETWORKS = ("hourglass", "deep decoder", "learnt upsampling")
 FIXED = NETWORKS[:2]
 REACHED = 0.8  # of the noisy picture's magnitude: a band counts as fitted
@@ -87,14 +99,13 @@ def best_low_pass(y: Tensor, truth: Tensor) -> tuple[float, Tensor]:
 
 def cells(options: Options) -> Iterator[Cell]:
     """The published widths at 256 x 256 on a GPU; elsewhere narrower networks on 64 x 64 pixels."""
-    gpu = options.device.startswith("cuda")
-    size = options.size or (256 if gpu else 32 if options.quick else 64)
-    iterations = 5_000 if gpu else 100 if options.quick else 1_000
+    size, iterations, wide = scaled(options, gpu=(256, 5_000, True), host=(64, 1_000, False), quick=(32, 100, False))
+    size = options.size or size
     picture = chosen(["camera"], options.images)["camera"]
-    for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
+    for seed in seeds(options):
         for network in NETWORKS:
             yield Spectrum(
-                network, gpu, picture=picture, size=size, iterations=iterations, seed=seed, device=options.device
+                network, wide, picture=picture, size=size, iterations=iterations, seed=seed, device=options.device
             )
 
 

@@ -21,10 +21,23 @@ from .pictures import Picture, chosen
 from .report import Charts, Comparison, Page, Section, Table, Tile
 from .statistics import half_width
 from .structural_bias_findings import LEVEL, NAMES, denoising, fixed_and_learnt, noise_left, predicted
-from .trajectories import PER_DECADE, TARGETS, Curve, Film, Followed, drawn, first, follow, mean_curve, present, targets
+from .trajectories import (
+    PER_DECADE,
+    TARGETS,
+    Curve,
+    Film,
+    Followed,
+    drawn,
+    first,
+    follow,
+    mean_curve,
+    present,
+    scaled,
+    seeds,
+    targets,
+)
 
 SIGMA = 40 / 255  # Heckel & Soltanolkotabi, fig. 1
-SEEDS = 3  # at least
 SMALL = 0.05  # root mean square of the two-layer network's targets: the theory wants weights that hardly move
 
 
@@ -110,14 +123,13 @@ class TwoLayerRates(Cell):
 
 def cells(options: Options) -> Iterator[Cell]:
     """The published sizes on a GPU; elsewhere fewer pixels and, in proportion, fewer channels and iterations."""
-    gpu = options.device.startswith("cuda")
-    size = options.size or (256 if gpu else 32 if options.quick else 64)
-    width, iterations = (256, 20_000) if gpu else (32, 100) if options.quick else (64, 500)
+    side, width, iterations = scaled(options, gpu=(256, 256, 20_000), host=(64, 64, 500), quick=(32, 32, 100))
+    size = options.size or side
     picture = chosen(["camera"], options.images)["camera"]
-    channels, steps, side = (32, 20, 32) if options.quick else (512, 200, min(size, 32))
-    for seed in range(options.seeds if options.quick else max(options.seeds, SEEDS)):
+    channels, steps = (32, 20) if options.quick else (512, 200)
+    for seed in seeds(options):
         for target in TARGETS:
-            yield TwoLayerRates(target, picture, channels, 1.0, side, steps, seed)
+            yield TwoLayerRates(target, picture, channels, 1.0, min(size, 32), steps, seed)
             for filters in FILTERS:
                 yield Fitting(
                     filters,

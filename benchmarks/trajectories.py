@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +18,24 @@ from pnp.priors import DeepImagePrior
 from pnp.priors.dip import HoldOut, Plateau, Search, Trajectory, View
 from pnp.priors.dip.layers import initialise
 
-from .grid import Cell, Rows
+from .grid import Cell, Options, Rows
 from .pictures import Picture
 
+SEEDS = 3  # at least: a finding about training must not hang on one draw
 PER_DECADE = 24  # looks: 10 % apart
 TARGETS = ("picture", "picture + noise", "noise")
 Curve = tuple[list[float], list[float]]
+Settings = TypeVar("Settings")
+
+
+def scaled(options: Options, *, gpu: Settings, host: Settings, quick: Settings) -> Settings:
+    """The settings for this machine: the published ones on a GPU, what a processor can afford, or a first look."""
+    return gpu if options.device.startswith("cuda") else quick if options.quick else host
+
+
+def seeds(options: Options) -> range:
+    """As many as are asked for, and enough to decide something unless it is a first look."""
+    return range(options.seeds if options.quick else max(options.seeds, SEEDS))
 
 
 def targets(truth: Tensor, sigma: float, seed: int) -> dict[str, Tensor]:
