@@ -79,7 +79,7 @@ def test_after_nan_the_average_is_finite_again(rule):
         if view.iteration == 60 and not hit:
             hit.append(fit.theta.data.fill_(math.nan))
 
-    loop = loop_of(rule, spoil, 150)
+    loop = loop_of(rule, spoil, 110)
     assert loop.run() is Status.MAX_ITER
     assert hit
     assert loop.fit.average.isfinite().all()
@@ -149,6 +149,18 @@ def test_choices_are_made_and_reported_image_by_image():
     assert both.parameters["loss"].value == ["censored", "l2"]
     assert both.parameters["network"].value == "tiny"
     assert '"censored"' in both.to_json()
+
+
+def test_the_seconds_of_every_network_are_counted():
+    """Curves are those of the first network; time is that of the ensemble."""
+    counted = []
+    prior = DeepImagePrior(iterations=20, **TINY)
+    result = prior.fit(
+        IDENTITY, noisy(picture(), 0.1), n_nets=3, stop=Plateau(), callback=lambda view: counted.append(view.seconds)
+    )
+    ends = [last for last, following in zip(counted, [*counted[1:], 0.0], strict=True) if following < last]
+    assert len(ends) == 3
+    assert result.seconds == pytest.approx(sum(ends), rel=1e-6)
 
 
 def test_a_batch_keeps_one_network_at_a_time(monkeypatch):
@@ -405,7 +417,7 @@ def test_killed_again_and_again(tmp_path, monkeypatch, stop):
     """A batch of ensembles killed at every third look of every run still ends in the same bits."""
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN_WRITES", 0.0)
     y, path = noisy(picture().expand(2, 1, SIDE, SIDE), 0.1), tmp_path / "fit.npz"
-    prior = DeepImagePrior(iterations=15, jitter=0.03, dropout=0.05, **TINY)
+    prior = DeepImagePrior(iterations=10, jitter=0.03, dropout=0.05, **TINY)
     whole = prior.fit(IDENTITY, y, 0.1, stop=stop, n_nets=2)
     looks, runs = [], 0
 
@@ -487,7 +499,7 @@ def test_a_trajectory_is_that_of_the_first_network():
     y = noisy(picture(), 0.1)
     one, two = Trajectory(picture()), Trajectory(picture())
     prior = DeepImagePrior(iterations=30, **TINY)
-    prior.fit(IDENTITY, y, 0.1, callback=one)
+    prior.fit(IDENTITY, y, 0.1, stop=Plateau(), callback=one)
 
     def watched(view):
         two(view)
@@ -495,8 +507,8 @@ def test_a_trajectory_is_that_of_the_first_network():
         return len(ended) == 6  # the first network is cut short, the second is not
 
     ended = []
-    prior.fit(IDENTITY, y, 0.1, callback=watched)
-    prior.fit(IDENTITY, y, 0.1, callback=watched)
+    prior.fit(IDENTITY, y, 0.1, stop=Plateau(), callback=watched)
+    prior.fit(IDENTITY, y, 0.1, stop=Plateau(), callback=watched)
     recorded = two.curves()
     assert recorded.iterations.tolist() == [1, 2, 3, 5, 7, 10]
     assert torch.equal(recorded.loss, one.curves().loss[:6])

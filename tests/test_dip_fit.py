@@ -727,6 +727,10 @@ def test_cudnn_stays_on(deterministic):
     assert before == after
 
 
+def on_gpu(test):
+    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")(test))
+
+
 class Host(Identity):
     """An operator that visits the host, as wrapped NumPy code does."""
 
@@ -734,7 +738,7 @@ class Host(Identity):
         return x.cpu().to(x.device)
 
 
-@pytest.mark.gpu
+@on_gpu
 def test_a_step_that_waits_runs_as_written():
     """Such an operator is never captured: same image, and random numbers can be drawn afterwards."""
     y = noisy(picture(64), 0.1).cuda()
@@ -744,7 +748,7 @@ def test_a_step_that_waits_runs_as_written():
     assert torch.rand(3, device="cuda").isfinite().all()
 
 
-@pytest.mark.gpu
+@on_gpu
 def test_a_refused_capture_leaves_random_numbers_usable(monkeypatch):
     """Where the wait goes unseen, the capture fails: the fit goes on, and so do all generators."""
     monkeypatch.setattr(graphs, "WAITED", "never said")
@@ -753,7 +757,7 @@ def test_a_refused_capture_leaves_random_numbers_usable(monkeypatch):
     assert torch.rand(3, device="cuda").isfinite().all()
 
 
-@pytest.mark.gpu
+@on_gpu
 def test_graph_equals_eager():
     """A captured step gives what the step run kernel by kernel gives."""
     y = noisy(picture(64), 0.1).cuda()
@@ -763,7 +767,7 @@ def test_graph_equals_eager():
     assert torch.allclose(graph, eager, atol=1e-4)
 
 
-@pytest.mark.gpu
+@on_gpu
 def test_deterministic_repeats_on_the_gpu():
     """deterministic=True repeats bit for bit."""
     y = noisy(picture(64), 0.1).cuda()

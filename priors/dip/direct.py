@@ -89,7 +89,7 @@ class DirectFit:
         statuses += [Status.INTERRUPTED] * len(starts)
         choices = merged([image.choices for image in done])
         choices["expected_psnr"] = Choice(None, "measurements left out are predicted worse than fitted ones")
-        curves = history([image.outcomes[0] for image in done], self.images)
+        curves = history([image.outcomes for image in done], self.images)
         iterations = max(outcome.iterations for image in done for outcome in image.outcomes)
         return x, Result(x, worst(statuses), iterations, curves, choices, tuple(statuses), extras)
 

@@ -67,11 +67,12 @@ def looks_of(rows: Tensor) -> list[Look]:
     return [Look(*numbers) for numbers in rows.tolist()]
 
 
-def history(firsts: Sequence[Outcome], images: int) -> History:
-    """The curves of the first network of every image that was begun, out of ``images``."""
-    iterations = max((outcome.iterations for outcome in firsts), default=0)
+def history(networks: Sequence[Sequence[Outcome]], images: int) -> History:
+    """The curves of the first network of every image begun, out of ``images``; the seconds of all networks together."""
+    iterations = max(image[0].iterations for image in networks)
     columns = empty_history(iterations, images)
-    for index, outcome in enumerate(firsts):
+    for index, image in enumerate(networks):
+        outcome = image[0]
         columns["objective"][: outcome.iterations, index] = outcome.losses.double().cpu()
         before = 0
         for look in outcome.looks:  # what is measured every few iterations holds until the next look
@@ -80,7 +81,8 @@ def history(firsts: Sequence[Outcome], images: int) -> History:
             columns["psnr"][before:at, index] = look.psnr
             before = at
         if outcome.iterations:
-            columns["prior_seconds"][: outcome.iterations] += outcome.seconds / outcome.iterations
+            seconds = sum(one.seconds for one in image)
+            columns["prior_seconds"][: outcome.iterations] += seconds / outcome.iterations
     return History(**columns)
 
 

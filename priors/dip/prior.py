@@ -6,23 +6,21 @@ import contextlib
 import copy
 import dataclasses
 import math
-import operator
 import os
 from collections.abc import Iterator
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pnp.checkpoint import fingerprint
 from pnp.data_terms import DataTerm
 from pnp.functional import Functional
-from pnp.images import ArrayLike, check_finite, check_image, from_numpy, per_image
+from pnp.images import ArrayLike, check_image, per_image
 from pnp.linear_operator import LinearOperator
 from pnp.result import Result
 
+from .arguments import not_default, number, one_of, range_of, trainable, true_images, whole
 from .choices import Options
 from .direct import DirectFit
 from .layers import NORMALISATIONS, UPSAMPLINGS
@@ -90,30 +88,30 @@ class DeepImagePrior(Functional):
         residual: bool = True,
     ) -> None:
         if not isinstance(network, nn.Module):
-            _one_of("network", network, NAMES)
-        _one_of("precision", precision, PRECISIONS)
-        _one_of("normalisation", normalisation, NORMALISATIONS)
+            one_of("network", network, NAMES)
+        one_of("precision", precision, PRECISIONS)
+        one_of("normalisation", normalisation, NORMALISATIONS)
         if upsample is not None:
-            _one_of("upsample", upsample, UPSAMPLINGS)
+            one_of("upsample", upsample, UPSAMPLINGS)
         for name, value in (("lr", lr), ("jitter", jitter), ("l1", l1), ("l2", l2), ("weight_decay", weight_decay)):
             if value is not None:
-                _number(name, value, math.inf)
+                number(name, value, math.inf)
         for name, value in (("average", average), ("dropout", dropout)):
             if value is not None:
-                _number(name, value, 1.0)
+                number(name, value, 1.0)
         layout = Layout(upsample, normalisation, dropout, dropout_maps)
         if layout != Layout() and (isinstance(network, nn.Module) or network == "two-layer"):
             raise ValueError(
                 "DeepImagePrior: upsample, normalisation and dropout vary a named network of convolutions; they do not "
                 f"apply to {network if isinstance(network, str) else type(network).__name__!r}."
             )
-        seed = _whole("seed", seed)
-        iterations = None if iterations is None else _whole("iterations", iterations, 1)
+        seed = whole("seed", seed)
+        iterations = None if iterations is None else whole("iterations", iterations, 1)
         if not isinstance(steps, tuple | list) or len(steps) != 2:
             raise ValueError(f"DeepImagePrior: steps must be (first, later), two whole numbers, got {steps!r}.")
-        steps = (_whole("steps", steps[0], 1), _whole("steps", steps[1], 1))
+        steps = (whole("steps", steps[0], 1), whole("steps", steps[1], 1))
         if bounds is not None and bounds != "auto":
-            bounds = _range_of(bounds)
+            bounds = range_of(bounds)
         self.settings = Settings(
             network, seed, lr, jitter, iterations, average, bounds,
             layout, Penalties(l1, l2, weight_decay), precision,
@@ -166,19 +164,19 @@ class DeepImagePrior(Functional):
         """
         if not isinstance(A, LinearOperator):
             raise TypeError(f"DeepImagePrior.fit: expected a LinearOperator, got {type(A).__name__}.")
-        n_nets = _whole("n_nets", n_nets, 1)
-        _number("tv", tv, math.inf)
-        _number("photons", photons, math.inf)
+        n_nets = whole("n_nets", n_nets, 1)
+        number("tv", tv, math.inf)
+        number("photons", photons, math.inf)
         if photons == 0:
             raise ValueError("DeepImagePrior: photons must be > 0, got 0.")
         if limits is not None:
-            limits = _range_of(limits, "limits")
+            limits = range_of(limits, "limits")
             if loss not in ("auto", "censored"):
                 raise ValueError(f"DeepImagePrior.fit: limits are those of loss 'censored', got loss {loss!r}.")
         options = Options(loss, stop, n_nets, tv, whiten, give_back, photons, limits, time_limit, graph, progress)
         with torch.inference_mode(False), torch.no_grad():
-            term = DataTerm(A, _trainable(y), 0.0 if sigma is None else _trainable(sigma))
-            target = None if truth is None else _true_images(truth, term)
+            term = DataTerm(A, trainable(y), 0.0 if sigma is None else trainable(sigma))
+            target = None if truth is None else true_images(truth, term)
             with _kernels(self.settings.deterministic, term.data.device):
                 x, result = DirectFit(
                     self.settings, term, sigma is not None, options,
@@ -243,80 +241,12 @@ class DeepImagePrior(Functional):
         self._memory = [ProximalFit.restored(self.settings, saved) for saved in state.get("fits", [])]
 
     def __repr__(self) -> str:
-        said = [f"{name}={value}" for name, value in _not_default(self.settings, Settings())]
+        said = [f"{name}={value}" for name, value in not_default(self.settings, Settings())]
         if self.steps != (FIRST_STEPS, WARM_STEPS):
             said.append(f"steps={self.steps}")
         if not self.residual:
             said.append("residual=False")
         return f"DeepImagePrior({', '.join(said)})"
-
-
-def _not_default(record: Any, default: Any) -> Iterator[tuple[str, str]]:
-    """Names and values of the fields that differ, those of nested records among them."""
-    for field in dataclasses.fields(record):
-        value, usual = getattr(record, field.name), getattr(default, field.name)
-        if dataclasses.is_dataclass(value):
-            yield from _not_default(value, usual)
-        elif isinstance(value, nn.Module):  # checkpoints must tell apart what has the same name
-            yield field.name, f"{type(value).__name__}#{fingerprint([value])[:8]}"
-        elif value != usual:
-            yield field.name, repr(value)
-
-
-def _one_of(what: str, value: Any, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise ValueError(f"DeepImagePrior: {what} must be one of {names}, got {value!r}.")
-
-
-def _number(what: str, value: Any, end: float) -> None:
-    if not isinstance(value, Real):
-        raise TypeError(f"DeepImagePrior: {what} must be a number, got {value!r}.")
-    if not 0 <= float(value) < end:
-        expected = "finite and >= 0" if math.isinf(end) else f"in [0, {end:g})"
-        raise ValueError(f"DeepImagePrior: {what} must be {expected}, got {value!r}.")
-
-
-def _whole(what: str, value: Any, least: int | None = None) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"DeepImagePrior: {what} must be a whole number, got {value!r}.") from None
-    if least is not None and number < least:
-        raise ValueError(f"DeepImagePrior: {what} must be >= {least}, got {value!r}.")
-    return number
-
-
-def _range_of(pair: Any, what: str = "bounds") -> tuple[float, float]:
-    message = f"DeepImagePrior: {what} must be two finite numbers (low, high), low < high; got {pair!r}."
-    if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(end, Real) for end in pair):
-        raise ValueError(message if what == "limits" else f"{message[:-1]}, or 'auto' or None.")
-    low, high = float(pair[0]), float(pair[1])
-    if not (low < high and math.isfinite(high - low)):
-        raise ValueError(message)
-    return low, high
-
-
-def _trainable(value: Any) -> Any:
-    """Apart from the user's own graph; tensors made in inference mode are copied, since none of them can be fitted."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.detach().clone() if value.is_inference() else value.detach()
-
-
-def _true_images(truth: ArrayLike, term: DataTerm) -> Tensor:
-    """``truth`` as a batch beside the data."""
-    full = from_numpy(truth) if isinstance(truth, np.ndarray) and truth.dtype.kind in "fc" else torch.as_tensor(truth)
-    if not (full.is_floating_point() or full.is_complex()):
-        raise TypeError(
-            f"DeepImagePrior.fit: expected truth of floating-point values, got {full.dtype}; pnp.to_tensor converts "
-            "pictures."
-        )
-    if tuple(full.shape) != term.shape:
-        raise ValueError(f"DeepImagePrior.fit: expected truth of shape {term.shape}, got {tuple(full.shape)}.")
-    check_finite(full, who="DeepImagePrior.fit", what="truth")
-    channels = term.data.shape[1 : term.data.ndim - len(term.operator.out_shape)]
-    images: Tensor = _trainable(full).to(term.data.device)
-    return images.reshape(term.data.shape[0], *channels, *term.operator.in_shape)
 
 
 @contextlib.contextmanager
