@@ -17,11 +17,13 @@ from pnp.hqs import HQS
 from pnp.operators import Blur, Fourier, Identity, Mask, Matrix
 from pnp.priors import DeepImagePrior
 from pnp.priors.dip import (
+    Discrepancy,
     HoldOut,
     MovingVariance,
     Oracle,
     Plateau,
     Trajectory,
+    WindowedVariance,
     band_correspondence,
     band_error,
     band_gain,
@@ -385,6 +387,34 @@ def test_copies_of_one_prior_do_not_meet():
     assert torch.equal(other.prox(v, 1e-3), first)
 
 
+def test_only_a_fresh_copy_takes_a_memory():
+    """The user's own object must not start to remember; and a copy refuses the memory of another network."""
+    user, copy_of_it, other = (DeepImagePrior(n, steps=(2, 1)) for n in ("tiny", "tiny", "light"))
+    copy_of_it = copy_of_it.fresh()
+    copy_of_it.prox(noisy(picture(), 0.1), 0.01)
+    user.load_state_dict({})
+    user.prox(noisy(picture(), 0.1), 0.01)
+    assert user.state_dict() == {}
+    with pytest.raises(ValueError, match="fresh"):
+        user.load_state_dict(copy_of_it.state_dict())
+    with pytest.raises(ValueError, match="parameters"):
+        other.fresh().load_state_dict(copy_of_it.state_dict())
+
+
+@pytest.mark.parametrize("network", ["tiny", "conv-decoder", "two-layer"])
+def test_one_seed_is_one_image_whatever_the_default_type(network):
+    """Draws of another type are other numbers."""
+    prior = DeepImagePrior(network, iterations=3, dropout=0.1 if network == "tiny" else 0.0, precision="float32")
+    once = prior.fit(IDENTITY, noisy(picture(), 0.1), stop="hold-out").x
+    y = noisy(picture(), 0.1)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = prior.fit(IDENTITY, y, stop="hold-out").x
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(again, once)
+
+
 @pytest.mark.parametrize("shape", [(3, SIDE, SIDE), (1, SIDE, SIDE + 4)])
 def test_a_copy_refuses_an_image_of_another_shape(shape):
     """Three channels would broadcast against the one that is remembered."""
@@ -573,6 +603,27 @@ def test_bad_settings_are_refused(settings, error):
     """When the prior is made, not when it is used."""
     with pytest.raises(error, match="DeepImagePrior"):
         DeepImagePrior(**settings)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HoldOut(fraction=1.0),
+        lambda: HoldOut(rel=-1.0),
+        lambda: Plateau(window=0),
+        lambda: Discrepancy(tau=0.0),
+        lambda: MovingVariance(alpha=0.0),
+        lambda: MovingVariance(share=math.nan),
+        lambda: WindowedVariance(window=0),
+        lambda: Oracle(rel=math.nan),
+        lambda: Trajectory(picture(), per_decade=0),
+        lambda: Trajectory(picture(), bands=0),
+    ],
+)
+def test_rules_and_recorders_refuse_what_they_cannot_use(make):
+    """When they are made, not in the middle of a fit."""
+    with pytest.raises(ValueError, match="expected"):
+        make()
 
 
 def test_a_hold_out_of_everything_ends_with_an_image():

@@ -78,7 +78,7 @@ class Dropout(nn.Module):
         if not self.training or self.p == 0:
             return x
         shape = (*x.shape[:2], 1, 1) if self.maps else x.shape
-        draw = torch.rand(shape, generator=self.generator, device=x.device)
+        draw = torch.rand(shape, generator=self.generator, device=x.device, dtype=torch.float32)
         return x * ((draw >= self.p).to(x.dtype) / (1 - self.p))
 
     def extra_repr(self) -> str:
@@ -164,7 +164,8 @@ def convolution(
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draw every weight anew from ``generator``, by PyTorch's own laws (uniform in +-1/sqrt(fan in)); norms to 1 and 0.
 
-    PyTorch's constructors draw from the global generator: what they drew is overwritten here.
+    PyTorch's constructors draw from the global generator: what they drew is overwritten here. Draws are of float32
+    whatever the default type: others are other numbers.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -174,8 +175,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             bound = 1 / math.sqrt(max(fan_in, 1))
             for parameter in (module.weight, module.bias):
                 if parameter is not None:
-                    draw = torch.rand(parameter.shape, generator=generator) * (2 * bound) - bound
-                    parameter.copy_(draw)
+                    draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float32)
+                    parameter.copy_(draw * (2 * bound) - bound)
         elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
             if module.affine:
                 module.weight.fill_(1)

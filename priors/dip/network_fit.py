@@ -161,7 +161,12 @@ class NetworkFit:
         return copied
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue exactly where ``state_dict`` was taken."""
+        """Continue exactly where ``state_dict`` was taken. Raises: ValueError if that was another network."""
+        if state["theta"].shape != self.theta.shape:
+            raise ValueError(
+                f"DeepImagePrior: the saved network has {state['theta'].numel()} parameters, this one "
+                f"{self.theta.numel()}; the settings differ."
+            )
         with torch.no_grad():
             self.theta.copy_(state["theta"])
             for name in ("start", "output", "average", "count", "loss"):

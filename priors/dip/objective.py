@@ -144,7 +144,7 @@ def hold_out(operator: LinearOperator, y: Tensor, share: float, seed: int, membe
     if len(shape) == 3 and len(operator.in_shape) == 3 and shape[0] == operator.in_shape[0]:
         shape = (1, *shape[1:])  # one decision for all channels of a pixel
     generator = torch.Generator().manual_seed(seed)
-    held = (torch.rand(shape, generator=generator) - member * share) % 1 < share
+    held = (torch.rand(shape, generator=generator, dtype=torch.float32) - member * share) % 1 < share
     if operator.constant_row is not None and held.numel() == math.prod(operator.out_shape):
         held.view(-1)[operator.constant_row] = False
     return held.to(device=y.device, dtype=y.real.dtype)

@@ -237,7 +237,10 @@ class DeepImagePrior(Functional):
         return {"fits": [one.state_dict() for one in self._memory]} if self._memory else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` returned."""
+        """Continue from what ``state_dict`` of a copy with the same settings returned."""
+        if self._memory is None:
+            super().load_state_dict(state)
+            return
         self._memory = [ProximalFit.restored(self.settings, saved) for saved in state.get("fits", [])]
 
     def __repr__(self) -> str:

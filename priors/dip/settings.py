@@ -129,8 +129,8 @@ def _draw_z(network: nn.Module, height: int, width: int, generator: torch.Genera
         first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
         shape = (32 if first is None else first.in_channels, height, width)
     if getattr(network, "uniform", True):
-        return torch.rand((1, *shape), generator=generator) * Z_RANGE
-    return torch.randn((1, *shape), generator=generator)
+        return torch.rand((1, *shape), generator=generator, dtype=torch.float32) * Z_RANGE
+    return torch.randn((1, *shape), generator=generator, dtype=torch.float32)
 
 
 def value_range(x: Tensor, margin: float) -> tuple[float, float]:

@@ -37,9 +37,17 @@ class Rule:
 
     Patience starts anew when the score is lower by the share ``rel``. ``observe`` sees every output and keeps what it
     needs in tensors that ``begin`` made; ``score`` is asked for every few iterations.
+    Raises: ValueError for settings out of range, here and in every rule.
     """
 
     rel: float = 1e-3
+
+    def __post_init__(self) -> None:
+        self._expect(0 <= self.rel < 1, "0 <= rel < 1")
+
+    def _expect(self, fact: bool, said: str) -> None:
+        if not fact:
+            raise ValueError(f"{type(self).__name__}: expected {said}, got {self!r}.")
 
     def begin(self, image: Tensor) -> tuple[Tensor, ...]:
         """The rule's memory for one fit, changed in place by ``observe``."""
@@ -100,8 +108,9 @@ class HoldOut(Rule):
     share: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"HoldOut: expected 0 < fraction < 1, got {self.fraction!r}.")
+        super().__post_init__()
+        self._expect(0 < self.fraction < 1, "0 < fraction < 1")
+        self._expect(self.least >= 0 and self.share >= 0, "least and share >= 0")
 
     def score(self, memory: tuple[Tensor, ...], view: View) -> Tensor:
         return view.held_out if view.iteration >= self.first else torch.full_like(view.held_out, math.inf)
@@ -124,6 +133,10 @@ class Discrepancy(Rule):
     tau: float = 1.0
     whitened_tau: float = 0.98  # at the best image it was 0.94 to 1.00 over twelve blurs and noise levels
     window: int = 300
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect(self.tau > 0 and self.whitened_tau > 0 and self.window >= 1, "tau > 0 and window >= 1")
 
     def score(self, memory: tuple[Tensor, ...], view: View) -> Tensor:
         if view.whitened is None:
@@ -148,6 +161,10 @@ class Plateau(Rule):
     rel: float = 1e-2
     window: int = 200
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect(self.window >= 1, "window >= 1")
+
     def score(self, memory: tuple[Tensor, ...], view: View) -> Tensor:
         return view.misfit
 
@@ -170,6 +187,11 @@ class MovingVariance(Rule):
     drop: float = 2.0
     least: int = 300
     share: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect(0 < self.alpha < 1 and self.drop >= 0, "0 < alpha < 1 and drop >= 0")
+        self._expect(self.least >= 0 and self.share >= 0, "least and share >= 0")
 
     def begin(self, image: Tensor) -> tuple[Tensor, ...]:
         zero = torch.zeros((), dtype=image.dtype, device=image.device)
@@ -204,6 +226,10 @@ class WindowedVariance(Rule):
     rel: float = 0.0
     window: int = 100
     after: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect(self.window >= 1 and self.after >= 0, "window >= 1 and after >= 0")
 
     def begin(self, image: Tensor) -> tuple[Tensor, ...]:
         ring = torch.zeros((self.window, *image.shape), dtype=image.dtype, device=image.device)

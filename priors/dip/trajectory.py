@@ -134,11 +134,14 @@ class Trajectory:
 
     ``reference`` is what PSNR and bands are measured against: the true image, or the noisy one. With the ``noise`` of
     the data, how much of it the output has taken over is recorded as well.
+    Raises: ValueError unless ``per_decade`` and ``bands`` are at least 1.
     """
 
     def __init__(
         self, reference: Tensor, *, noise: Tensor | None = None, per_decade: int = PER_DECADE, bands: int = BANDS
     ) -> None:
+        if per_decade < 1 or bands < 1:
+            raise ValueError(f"Trajectory: expected per_decade and bands >= 1, got {per_decade!r}, {bands!r}.")
         self.reference, self.noise, self.per_decade, self.bands = reference, noise, per_decade, bands
         self._mark = 0
         self._latest: float = 0

@@ -44,7 +44,8 @@ class TwoLayer(OwnInitialisation):
     def draw(self, generator: torch.Generator) -> None:
         """Standard normal coefficients; the two halves equal, so that the first image is zero (as in the proofs)."""
         half = self.channels // 2
-        first = torch.randn((self.coefficients.shape[0], half, *self.shape), generator=generator)
+        shape = (self.coefficients.shape[0], half, *self.shape)
+        first = torch.randn(shape, generator=generator, dtype=torch.float32)
         self.coefficients.copy_(torch.cat([first, first], dim=1))
 
     def forward(self, z: Tensor) -> Tensor:
