@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+import pnp
+
 from .figures import lines
 from .grid import Outcome, Rows
 from .published import pixels
@@ -39,7 +41,10 @@ def gallery(rows: Rows) -> list[Section]:
 
 def comparison(title: str, group: Group) -> Comparison:
     """Original, baselines, then the priors by their PSNR, best last."""
-    truth = next(outcome.images["truth"] for outcome in group.values() if "truth" in outcome.images)
+    kept = (outcome.images["truth"] for outcome in group.values() if "truth" in outcome.images)
+    truth = next(kept, None)
+    if truth is None:
+        truth = pnp.to_image(next(iter(group)).problem().truth)
     order = sorted(group.items(), key=lambda item: (item[0].prior != "none", quality(item[1])))
     tiles = [Tile("original", truth)]
     for cell, outcome in order:

@@ -12,11 +12,12 @@ import torch
 
 import pnp
 
+from .display import comparison
 from .grid import Benchmark, Cell, Options, Outcome, Rows
 from .pictures import Picture, chosen
 from .problems import problem
 from .reconstruction import Reconstruction, prior
-from .report import Page, Section, Table, Verdict, number
+from .report import Comparison, Page, Section, Table, Verdict, number
 
 FAMILIES = ("identity", "gaussian blur", "motion blur", "sparse mask", "single pixel", "super-resolution x2")
 PRIORS = ("TV", "NLM", "BM3D", "Wavelet")
@@ -32,6 +33,7 @@ ITERATIONS = (8, 24)
 MODES = {"fast": ("fast", True), "auto": ("auto", True), "best": ("best", True), "nothing given": ("auto", False)}
 MEAN_GAPS = {"fast": 0.35, "auto": 0.15, "best": 0.05, "nothing given": 0.3}  # dB
 MEAN_CALLS = {"fast": 24, "auto": 60}
+SHOWN = NOISES[1]  # the noise level of which there are pictures
 USUAL_GAP, WORST_GAP = 0.4, 0.8  # dB, of auto
 
 
@@ -108,7 +110,23 @@ def summary(rows: Rows) -> Page:
         Section("Gaps", [Table("The gap to the oracle, dB", quantiles, grid)]),
         Section("Every cell", [Table("", gaps, digits={"noise": 3})]),
     ]
+    if shown := gallery(rows):
+        sections.append(Section("Pictures", shown, "Noise level given."))
     return Page("Any operator, any prior", __doc__ or "", sections, verdicts(gaps), quantiles.to_string(index=False))
+
+
+def gallery(rows: Rows) -> list[Comparison]:
+    """What every prior makes of the first picture behind each operator."""
+    groups: dict[str, dict[Reconstruction, Outcome]] = {}
+    for cell, outcome in rows.outcomes.items():
+        if not isinstance(cell, Reconstruction) or cell.seed or cell.noise != SHOWN:
+            continue
+        if (cell.effort, cell.sigma_known) == MODES["auto"]:
+            group = groups.setdefault(cell.operator, {})
+            if not group or next(iter(group)).picture == cell.picture:
+                group[cell] = outcome
+    titles = {name: f"{name}, {next(iter(group)).picture.name}, noise {SHOWN:g}" for name, group in groups.items()}
+    return [comparison(titles[name], group) for name, group in groups.items()]
 
 
 def verdicts(gaps: pd.DataFrame) -> list[Verdict]:

@@ -396,3 +396,22 @@ def test_the_command_line_says_what_is_wrong(words: list[str], message: str, tmp
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
     assert not list(tmp_path.rglob("index.html"))  # an earlier report is not replaced by an empty one
+
+
+def test_pairs_show_one_picture_behind_every_operator() -> None:
+    from benchmarks.pairs import gallery
+    from benchmarks.reconstruction import Reconstruction
+
+    def cell(operator: str, prior: str, name: str, effort: str = "auto", noise: float = 0.01) -> Cell:
+        what = (find(name), noise, 8, True, 0, True)
+        return Reconstruction(operator, prior, "auto", *what, effort=effort)
+
+    cells = [
+        cell(a, g, name) for a in ("identity", "motion blur") for g in ("TV", "BM3D") for name in ("camera", "moon")
+    ]
+    cells += [cell("identity", "TV", "camera", "fast"), cell("identity", "NLM", "camera", noise=0.05)]
+    outcomes = {cell: Outcome({"PSNR": 20.0}, {"x": np.zeros((8, 8))}) for cell in cells}
+    shown = gallery(Rows(pd.DataFrame(), outcomes, Options(), Path()))
+    assert [part.title.split(", ")[:2] for part in shown] == [["identity", "camera"], ["motion blur", "camera"]]
+    assert [[tile.name for tile in part.tiles] for part in shown] == [["original", "TV", "BM3D"]] * 2
+    assert shown[0].truth.shape == (8, 8)
