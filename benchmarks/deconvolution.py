@@ -16,7 +16,7 @@ from .grid import Benchmark, Cell, Options, Outcome, Rows
 from .network_fits import STAND_IN_SIZE, published_fits
 from .pictures import illustrations
 from .problems import best_wiener
-from .published import DECONVOLUTION, TABLES, counts, side_by_side
+from .published import DECONVOLUTION, REDUCED, TABLES, counts, side_by_side
 from .reconstruction import Reconstruction, curves
 from .report import Page, Section, Table
 from .statistics import measured, over_seeds
@@ -109,9 +109,14 @@ def summary(rows: Rows) -> Page:
         "DIP is the network fitted through the blur, sigma given. The published Parrots is a larger picture than the "
         "256 x 256 one in common use: compare there with the Wiener filter on the same data only."
     )
+    if cast.genuine and (rows.options.size or rows.options.quick):
+        caption += REDUCED
     table, text = side_by_side(records, "Published and ours, PSNR in dB", caption, cast)
     every = frame[["name", "noise", "prior", "PSNR", "CPU s"]]
-    sections = [Section("Table 1", [table, Table("All our runs", every, digits={"noise": 3})]), *gallery(rows)]
+    sections = [
+        Section("Table 1", [table, Table("All our runs", every, digits={"noise": 3}, folded=True)]),
+        *gallery(rows),
+    ]
     return Page("Deconvolution", counts(table.frame), sections, text=f"{text}\n{counts(table.frame)}")
 
 

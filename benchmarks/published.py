@@ -82,6 +82,9 @@ def side_by_side(records: list[dict[str, object]], title: str, caption: str, cas
     return Table(title, frame, caption, {"noise": 3}), text.to_string(index=False)
 
 
+REDUCED = " These pictures are reduced: they have more detail per pixel than the published ones."
+
+
 def pixels(size: float | None) -> int | str:
     """The side of a picture in words: a table's missing number stands for its own size."""
     return "full" if size is None or pd.isna(size) else int(size)
