@@ -84,10 +84,10 @@ class Regularised(Followed):
 
 
 def cells(options: Options) -> Iterator[Cell]:
-    """10^4 iterations at 256 x 256 on a GPU; a narrower network, a smaller picture and fewer iterations elsewhere."""
+    """10^4 iterations: at 256 x 256 on a GPU, with a narrower network and a smaller picture elsewhere."""
     narrow = ((16, 32, 64), 8)
     size, iterations, (channels, inputs) = scaled(
-        options, gpu=(256, 10_000, ((128,) * 5, 32)), host=(48, 500, narrow), quick=(32, 100, narrow)
+        options, gpu=(256, 10_000, ((128,) * 5, 32)), host=(48, 10_000, narrow), quick=(32, 100, narrow)
     )
     picture = chosen(["camera"], options.images)["camera"]
 

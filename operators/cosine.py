@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,10 +14,14 @@ def filter_cosines(x: Tensor, gain: Tensor, ndim: int) -> Tensor:
     Shapes: ``x`` (..., *grid); ``gain``, even along each axis, broadcasts against the real FFT of twice the grid.
     Source: Strang, *The Discrete Cosine Transform*, 1999.
     """
+    return cosine_parts(x, (gain,), ndim)[0]
+
+
+def cosine_parts(x: Tensor, gains: Sequence[Tensor], ndim: int) -> list[Tensor]:
+    """``filter_cosines`` with several gains."""
     grid, axes = x.shape[-ndim:], tuple(range(-ndim, 0))
     for axis in axes:
         x = torch.cat([x, x.flip(axis)], dim=axis)
-    x = torch.fft.irfftn(gain * torch.fft.rfftn(x, dim=axes), s=x.shape[-ndim:], dim=axes)
-    for axis, n in zip(axes, grid, strict=True):
-        x = x.narrow(axis, 0, n)
-    return x
+    spectrum = torch.fft.rfftn(x, dim=axes)
+    corner = (..., *(slice(n) for n in grid))
+    return [torch.fft.irfftn(gain * spectrum, s=x.shape[-ndim:], dim=axes)[corner] for gain in gains]

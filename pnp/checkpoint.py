@@ -91,7 +91,13 @@ class Checkpoint:
                 f"checkpoint {self.path}: belongs to another problem (operator, data, prior or settings differ); "
                 "remove it or choose another path."
             )
-        sections: dict[str, Any] = _unpack(content["sections"], arrays)
+        try:
+            sections: dict[str, Any] = _unpack(content["sections"], arrays)
+        except (RuntimeError, AssertionError) as error:  # torch has no type of its own for a device that is not there
+            raise ValueError(
+                f"checkpoint {self.path}: holds tensors of a device that is not available here ({error}); "
+                "resume it where it was written, or choose another path."
+            ) from error
         return sections
 
 

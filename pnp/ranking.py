@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .automatic import Plan
+from .automatic import Plan, fading
+from .band_gains import equalized
 from .data_terms import LeastSquares
 from .problem import Problem
 from .result import Choice, History, Result, Status, worst
@@ -75,13 +76,17 @@ def ranked(problem: Problem, plans: Sequence[Plan], run: RunPlan, seed: int, fac
     risks[:, : len(results)].masked_fill_(broken, math.inf)
     weights = torch.where((broken.any(dim=1) | risks.isnan().any(dim=1))[:, None], _alone(risks), weights)
     x, x_shifted = (_mix(part, weights) for part in (images, shifted))
+    parameters = {}
+    if problem.known_noise:
+        x, x_shifted, gains = equalized(probe, x, x_shifted, fading(problem.g))
+        parameters["gains"] = Choice(gains, "of bands of frequency, two an octave, by least SURE")
     error = probe.sure(x, x_shifted)
     merged = _merge(results, risks[:, : len(results)].argmin(dim=1).tolist())
     alone = ", ".join(f"{risk:.3g}" for risk in risks.mean(dim=0).tolist())
     reason = (
         f"mixed by least {criterion}; alone {alone}" if len(names) > 1 else "the schedule for what was not measured"
     )
-    parameters = {
+    parameters |= {
         "solver": Choice("; ".join(names), reason),
         "weights": Choice(weights, "of these in the mixture"),
         "prior_calls": Choice(calls, "spent, probes included"),

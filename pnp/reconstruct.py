@@ -140,11 +140,11 @@ class _Work:
     def _denoise(self, f: LeastSquares, factor: float, effort: str) -> Result:
         """``A = c I``: the prior itself at several strengths, mixed with the data."""
         noise = torch.maximum(self.problem.noise, 1e-9 * self.problem.span)
-        strengths = (1.0,) if effort == "fast" else STRENGTHS
-        if self.max_calls is not None and self.max_calls < 2 * len(strengths):
-            strengths = (1.0,)
+        expensive = self.problem.g.cost == "expensive"
+        few = self.max_calls is not None and self.max_calls < 2 * len(STRENGTHS)
+        strengths = (1.0,) if effort == "fast" or expensive or few else STRENGTHS
         plans = [Plan(f"denoising at {k:g} noise levels", Denoising(level=k * noise, factor=factor)) for k in strengths]
-        if self.problem.g.cost == "expensive" or self.max_calls == 1:
+        if expensive or self.max_calls == 1:
             return self._single(plans[0], "the operator is a multiple of the identity")
         return ranked(self.problem, plans, self._run, self.seed, factor)
 

@@ -88,23 +88,32 @@ class Probe:
         self.step = step * self.level
         self.span = span.reshape(self.step.shape)  # range of the data
         self.parts = 2 if f.data.is_complex() else 1
-        self._f = f
+        self.f = f
 
     def shifted(self) -> LeastSquares:
         """The data term with its data moved along the direction."""
-        return self._f.moved(self.step * self.direction)
+        return self.f.moved(self.step * self.direction)
+
+    def seen(self, x: Tensor) -> Tensor:
+        """``A x``, zero where nothing was observed."""
+        y = self.f.operator.forward(x)
+        return y if self.f.observed is None else torch.where(self.f.observed, y, 0)
+
+    def freedom(self, change: Tensor) -> Tensor:
+        """``sum_i d(A x)_i / d y_i`` of an estimate that makes this ``change`` along the probe. Shape (B,)."""
+        along = self.direction.conj() * self.f.operator.forward(change) / self.step
+        return along.real.flatten(1).sum(dim=1)
 
     def divergence(self, x: Tensor, x_shifted: Tensor) -> Tensor:
-        """``sum_i d(A x)_i / d y_i``, the degrees of freedom of a reconstruction. Shape (B,)."""
-        change = self._f.operator.forward(x_shifted - x) / self.step
-        return (self.direction.conj() * change).real.flatten(1).sum(dim=1)
+        """The degrees of freedom of a reconstruction, from both estimates. Shape (B,)."""
+        return self.freedom(x_shifted - x)
 
     def sure(self, x: Tensor, x_shifted: Tensor) -> Tensor:
         """Stein's unbiased estimate of ``||A x - A truth||^2 / M`` at the data term's noise level. Shape (B,).
 
         Source: Stein, *Estimation of the Mean of a Multivariate Normal Distribution*, 1981.
         """
-        f, count = self._f, self._f.count()
+        f, count = self.f, self.f.count()
         variance = f.sigma.reshape(-1).square()
         power = f.residual(x).abs().square().flatten(1).sum(dim=1)
         return (power + 2 * variance * self.divergence(x, x_shifted)) / count - self.parts * variance
@@ -114,7 +123,7 @@ class Probe:
 
         Shapes: that of the data, (B, C, H, W) or (B, C, D, H, W); real data.
         """
-        f = self._f
+        f = self.f
         change = f.operator.forward(x_shifted - x) / self.step
         risk = f.residual(x).square() + f.sigma.square() * (2 * self.direction * change - 1)
         pool = torch.nn.functional.avg_pool2d if risk.ndim == 4 else torch.nn.functional.avg_pool3d
@@ -131,7 +140,7 @@ class Probe:
 
         Source: Eldar, *Generalized SURE for Exponential Families*, 2009, with the projection regularised.
         """
-        f, A, count = self._f, self._f.operator, self._f.count()
+        f, A, count = self.f, self.f.operator, self.f.count()
         plain = not A.solves_dual or A.row_gram is not None
         c = A.norm() ** 2 * (WHITENING_LEAST + (WHITENING_GAIN * f.sigma / self.span) ** 2).clamp_max(WHITENING_MOST)
 
@@ -157,7 +166,7 @@ class Probe:
 
         Source: Golub, Heath & Wahba, *Generalized Cross-Validation*, 1979; with Monte-Carlo degrees of freedom.
         """
-        count = self._f.count() * self.parts
-        power = self._f.residual(x).abs().square().flatten(1).sum(dim=1)
+        count = self.f.count() * self.parts
+        power = self.f.residual(x).abs().square().flatten(1).sum(dim=1)
         freedom = (1 - self.divergence(x, x_shifted) / count).clamp_min(1e-3)
         return power / count / freedom.square()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from pictures import noise, picture
@@ -110,6 +111,18 @@ def test_another_problem_is_refused(tmp_path):
             reconstruct(checkpoint=path, **arguments)
     A = Blur.gaussian(1.3, (24, 24), dtype=torch.float64)
     with pytest.raises(ValueError, match="belongs to another problem"):
+        reconstruct(y, A, TV(), sigma=0.02, checkpoint=path, progress=False)
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    A, y = problem()
+    path = tmp_path / "run.npz"
+    reconstruct(y, A, TV(), sigma=0.02, checkpoint=path, progress=False)
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files}
+    content["tree"] = np.frombuffer(content["tree"].tobytes().replace(b'"cpu"', b'"cuda:7"'), dtype=np.uint8)
+    np.savez(path, **content)
+    with pytest.raises(ValueError, match="device that is not available"):
         reconstruct(y, A, TV(), sigma=0.02, checkpoint=path, progress=False)
 
 

@@ -170,6 +170,15 @@ def test_a_convex_prior_of_given_weight_is_minimised():
     assert result.status is Status.CONVERGED
 
 
+def test_an_expensive_prior_denoises_once_at_the_noise_level_itself():
+    A, y = Identity((24, 24)), picture(24) + 0.1 * noise((1, 24, 24), 0)
+    levels = []
+    prior = Denoiser(lambda x, sigma: levels.append(float(sigma)) or x)
+    prior.cost = "expensive"
+    reconstruct(y, A, prior, sigma=0.1, progress=False)
+    assert levels == [pytest.approx(0.1)]
+
+
 def test_a_solver_of_ones_own_is_used_as_it_is():
     A, _, y = data("blur")
     result = reconstruct(y, A, TV(), sigma=0.02, solver=HQS(s=[0.2, 0.1, 0.05]), progress=False)
