@@ -40,7 +40,8 @@ def equalized(probe: Probe, x: Tensor, x_shifted: Tensor, fading: float) -> tupl
     noise = probe.f.sigma.reshape(-1, 1).double().square()
     products = torch.stack([torch.stack([_inner(a, b) for b in images], dim=1) for a in images], dim=1)
     explained = torch.stack([_inner(image, missing) for image in images], dim=1)
-    freedom = torch.stack([probe.freedom(change) for change in changes], dim=1).double()
+    along = probe.f.operator.adjoint(probe.direction / probe.step)  # <b, A v> = <A^H b, v>: once for all bands
+    freedom = torch.stack([_inner(along.flatten(1), change.flatten(1)) for change in changes], dim=1)
     weight = RIDGE * probe.level.reshape(-1, 1).double().square()
     steps = torch.eye(len(parts)).to(products)
     steps[1:, :-1] -= fading * torch.eye(len(parts) - 1).to(products)

@@ -99,14 +99,10 @@ class Probe:
         y = self.f.operator.forward(x)
         return y if self.f.observed is None else torch.where(self.f.observed, y, 0)
 
-    def freedom(self, change: Tensor) -> Tensor:
-        """``sum_i d(A x)_i / d y_i`` of an estimate that makes this ``change`` along the probe. Shape (B,)."""
-        along = self.direction.conj() * self.f.operator.forward(change) / self.step
-        return along.real.flatten(1).sum(dim=1)
-
     def divergence(self, x: Tensor, x_shifted: Tensor) -> Tensor:
-        """The degrees of freedom of a reconstruction, from both estimates. Shape (B,)."""
-        return self.freedom(x_shifted - x)
+        """``sum_i d(A x)_i / d y_i``, the degrees of freedom of a reconstruction. Shape (B,)."""
+        change = self.f.operator.forward(x_shifted - x) / self.step
+        return (self.direction.conj() * change).real.flatten(1).sum(dim=1)
 
     def sure(self, x: Tensor, x_shifted: Tensor) -> Tensor:
         """Stein's unbiased estimate of ``||A x - A truth||^2 / M`` at the data term's noise level. Shape (B,).
