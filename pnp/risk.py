@@ -123,7 +123,7 @@ class Probe:
         change = f.operator.forward(x_shifted - x) / self.step
         risk = f.residual(x).square() + f.sigma.square() * (2 * self.direction * change - 1)
         pool = torch.nn.functional.avg_pool2d if risk.ndim == 4 else torch.nn.functional.avg_pool3d
-        side = 2 * (min(WINDOW, *risk.shape[2:]) // 2) - 1
+        side = max(2 * (min(WINDOW, *risk.shape[2:]) // 2) - 1, 1)
         mean: Tensor = pool(risk, side, stride=1, padding=side // 2, count_include_pad=False)
         return mean.clamp_min(0).sqrt()
 

@@ -112,6 +112,34 @@ def test_automatic_runs_gain_by_it(monkeypatch):
     A = Identity((64, 64))
     result = reconstruct(y, A, TV(), sigma=0.1, progress=False)
     assert result.parameters["gains"].value.shape == (1, 8)
-    monkeypatch.setattr(pnp.ranking, "equalized", lambda probe, x, x_shifted, fading: (x, x_shifted, torch.ones(1)))
+    monkeypatch.setattr(pnp.ranking, "equalized", lambda probe, x, x_shifted, fading: (x, x_shifted, torch.ones(1, 1)))
     plain = reconstruct(y, A, TV(), sigma=0.1, progress=False)
     assert float(psnr(result.x, x) - psnr(plain.x, x)) >= 0.15
+
+
+def test_noise_called_too_strong_is_seen_and_nothing_extrapolated():
+    """Called twice as strong, it makes the risk come out below zero; the mixture lost 12 dB to denoising at that level.
+
+    A batch mate whose level is right keeps what it gets alone.
+    """
+    x = picture(64)
+    y = x + 0.1 * noise(x.shape, 3)
+    A = Identity((64, 64))
+    right = reconstruct(y, A, TV(), sigma=0.1, progress=False)
+    wrong = reconstruct(y, A, TV(), sigma=0.2, progress=False)
+    assert psnr(wrong.x, x) >= psnr(TV().denoise(y, 0.2), x) - 0.3
+    assert wrong.expected_psnr is None
+    assert "weaker than sigma says" in wrong.parameters["expected_psnr"].reason
+    assert wrong.parameters["expected_data_error"].value is None
+    assert (wrong.parameters["gains"].value == 1).all()
+    levels = torch.tensor([0.1, 0.2], dtype=f64).reshape(2, 1, 1, 1)
+    both = reconstruct(torch.stack([y, y]), A, TV(), sigma=levels, progress=False)
+    assert torch.allclose(both.x, torch.stack([right.x, wrong.x]), atol=1e-9)
+    assert torch.allclose(both.expected_psnr[:1], right.expected_psnr)
+    assert both.expected_psnr[1].isnan()
+
+
+def test_gains_that_overflow_are_left_out():
+    x = 1e25 * picture(32, dtype=torch.float32)
+    result = reconstruct(x, Identity((32, 32)), TV(), sigma=1e24, progress=False)
+    assert torch.isfinite(result.x).all()

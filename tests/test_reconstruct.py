@@ -234,6 +234,41 @@ def test_odd_data():
                     assert torch.isfinite(x).all()
 
 
+def test_a_picture_too_small_for_a_noise_estimate_is_denoised_all_the_same():
+    """Cross-validation is blind to the data themselves, which fit perfectly; and no error can be told."""
+    x = picture(64)[:, 20:32, 20:32]
+    y = x + 0.005 * (x.max() - x.min()) * noise(x.shape)
+    result = reconstruct(y, Identity((12, 12)), TV(), progress=False)
+    assert not torch.equal(result.x, y)
+    assert result.expected_psnr is None
+    assert result.parameters["expected_psnr"].reason == "unknown: so is the noise level"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2)])
+def test_the_tiniest_pictures_are_denoised(shape):
+    result = reconstruct(noise(shape), Identity(shape), TV(), sigma=0.1, progress=False)
+    assert torch.isfinite(result.x).all()
+    assert (result.extras["error_map"] >= 0).all()
+
+
+@pytest.mark.parametrize("call", [5, 15, 25, 35])
+def test_candidates_cut_short_are_told(call):
+    """In the first run, its probe, the second run, its probe."""
+    A, _, y = data("blur")
+    calls = []
+
+    def denoiser(x, sigma):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return x
+
+    result = reconstruct(y, A, Denoiser(denoiser), sigma=0.02, progress=False)
+    assert result.statuses == (Status.INTERRUPTED,)
+    assert result.parameters["expected_psnr"].reason.startswith("unknown: ")
+    assert result.prior_calls == min(call, 10) - (call < 10)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
