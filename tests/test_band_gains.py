@@ -1,5 +1,8 @@
 """Gains of an estimate's bands of frequency: never more risk, the right contrast, every image for itself."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,9 +11,8 @@ from pictures import noise, picture
 
 import pnp.ranking
 from pnp import LeastSquares, psnr, reconstruct
-from pnp.band_gains import equalized, radial_bands
+from pnp.band_gains import equalized, radial_bands, split
 from pnp.operators import Blur, Fourier, Identity, Mask
-from pnp.operators.cosine import cosine_parts
 from pnp.priors import TV
 from pnp.risk import Probe
 
@@ -48,7 +50,7 @@ def test_the_bands_add_up_to_the_image(height, width, depth, seed):
     x = torch.randn(2, *grid, generator=torch.Generator().manual_seed(seed), dtype=f64)
     bands = radial_bands(grid, x)
     assert all(float(band.min()) >= 0 for band in bands)
-    assert torch.allclose(sum(cosine_parts(x, bands, len(grid))), x, atol=1e-12)
+    assert torch.allclose(sum(split(x, bands)), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
@@ -90,7 +92,7 @@ def test_a_band_too_weak_is_given_back_its_size_and_an_unseen_one_fades():
     """Twice the band where the estimate has half of it; below it, in what no data hold, 0.85 of the neighbour each."""
     x = picture(96)[None]
     bands = radial_bands((96, 96), x)
-    parts = cosine_parts(x, bands, 2)
+    parts = split(x, bands)
     A = Identity((96, 96))
     one = torch.ones((1, 1, 1, 1), dtype=f64)
     probe = Probe(LeastSquares(A, x, 1e-4), 1e-4 * one, one, 0.1, 0)
@@ -143,3 +145,14 @@ def test_gains_that_overflow_are_left_out():
     x = 1e25 * picture(32, dtype=torch.float32)
     result = reconstruct(x, Identity((32, 32)), TV(), sigma=1e24, progress=False)
     assert torch.isfinite(result.x).all()
+
+
+def test_bands_hold_no_more_memory_than_the_image():
+    x = picture(32)[None]
+    for parts in (split(x, radial_bands((32, 32), x)), split(torch.complex(x, x), radial_bands((32, 32), x))):
+        assert all(part.untyped_storage().nbytes() == part.numel() * part.element_size() for part in parts)
+
+
+def test_the_kernel_does_not_import_the_catalogue():
+    code = "import sys, pnp; sys.exit(any(name.startswith(('pnp.operators', 'pnp.priors')) for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
