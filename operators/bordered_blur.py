@@ -7,9 +7,10 @@ from types import EllipsisType
 import torch
 from torch import Tensor
 
+from pnp.cosine import filter_cosines
+
 from .cache import Cache
 from .circular_blur import items, wrap
-from .cosine import filter_cosines
 from .few_digits import FewDigits
 
 BOUNDARIES = ("valid", "zero", "replicate", "reflect", "symmetric")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pnp.circulant import divide
+from pnp.cosine import filter_cosines
 from pnp.linear_operator import LinearOperator
 
 from .arguments import shape_of
-from .cosine import filter_cosines
 
 
 class Gradient(LinearOperator):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pnp.cosine import filter_cosines
+
 from .bordered_blur import BorderedBlur, mirrored_spectrum
 from .cache import Cache
-from .cosine import filter_cosines
 from .direct import Direct
 
 

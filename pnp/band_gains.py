@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from .cosine import cosine_parts
 from .risk import Probe
 
 LOWEST = 1 / 24  # cycles a pixel: slower waves keep their size, which every prior gets right to a per cent
@@ -31,9 +32,10 @@ def equalized(probe: Probe, x: Tensor, x_shifted: Tensor, fading: float) -> tupl
     Source: Blu & Luisier, *The SURE-LET Approach to Image Denoising*, 2007; Xue, Luisier & Blu, *Multi-Wiener SURE-LET
     Deconvolution*, 2013; the bands of a finished estimate and the ridge between neighbours are ours.
     """
-    bands = radial_bands(tuple(x.shape[-probe.f.operator.ndim :]), x.real)
-    low, *parts = split(x, bands)
-    low_change, *changes = split(x_shifted - x, bands)
+    ndim = probe.f.operator.ndim
+    bands = radial_bands(tuple(x.shape[-ndim:]), x.real)
+    low, *parts = cosine_parts(x, bands, ndim)
+    low_change, *changes = cosine_parts(x_shifted - x, bands, ndim)
     images = [probe.seen(part).flatten(1) for part in parts]
     missing = -probe.f.residual(low).flatten(1)
     noise = probe.f.sigma.reshape(-1, 1).double().square()
@@ -53,7 +55,7 @@ def equalized(probe: Probe, x: Tensor, x_shifted: Tensor, fading: float) -> tupl
 
 
 def radial_bands(grid: tuple[int, ...], like: Tensor) -> list[Tensor]:
-    """Hat functions of the logarithm of the frequency that add up to one, as ``split`` multiplies by them."""
+    """Hat functions of the logarithm of the frequency that add up to one, as gains of ``cosine_parts``."""
     ndim = len(grid)
     squared = torch.zeros((1,) * ndim).to(like)
     for axis, n in enumerate(grid):
@@ -62,24 +64,6 @@ def radial_bands(grid: tuple[int, ...], like: Tensor) -> list[Tensor]:
     last = round(PER_OCTAVE * math.log2(math.sqrt(ndim) / 2 / LOWEST))
     place = (PER_OCTAVE * torch.log2(squared.sqrt().clamp_min(LOWEST) / LOWEST)).clamp_max(last)
     return [(1 - (place - band).abs()).clamp_min(0) for band in range(last + 1)]
-
-
-def split(x: Tensor, bands: list[Tensor]) -> list[Tensor]:
-    """Each band of images: the type-2 cosine transform, the real FFT of the even extension, times the band.
-
-    Source: Strang, *The Discrete Cosine Transform*, 1999.
-    """
-    if x.is_complex():
-        pairs = zip(split(x.real, bands), split(x.imag, bands), strict=True)
-        return [torch.complex(real, imaginary) for real, imaginary in pairs]
-    ndim = bands[0].ndim
-    axes = tuple(range(-ndim, 0))
-    corner = (..., *(slice(n) for n in x.shape[-ndim:]))
-    for axis in axes:
-        x = torch.cat([x, x.flip(axis)], dim=axis)
-    spectrum = torch.fft.rfftn(x, dim=axes)
-    # A corner of what comes back would keep all of it: four or eight times the image, for every band.
-    return [torch.fft.irfftn(band * spectrum, s=x.shape[-ndim:], dim=axes)[corner].clone() for band in bands]
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

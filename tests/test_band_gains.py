@@ -11,7 +11,8 @@ from pictures import noise, picture
 
 import pnp.ranking
 from pnp import LeastSquares, psnr, reconstruct
-from pnp.band_gains import equalized, radial_bands, split
+from pnp.band_gains import RIDGE, equalized, radial_bands
+from pnp.cosine import cosine_parts
 from pnp.operators import Blur, Fourier, Identity, Mask
 from pnp.priors import TV
 from pnp.risk import Probe
@@ -50,7 +51,7 @@ def test_the_bands_add_up_to_the_image(height, width, depth, seed):
     x = torch.randn(2, *grid, generator=torch.Generator().manual_seed(seed), dtype=f64)
     bands = radial_bands(grid, x)
     assert all(float(band.min()) >= 0 for band in bands)
-    assert torch.allclose(sum(split(x, bands)), x, atol=1e-12)
+    assert torch.allclose(sum(cosine_parts(x, bands, len(grid))), x, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", OPERATORS)
@@ -69,6 +70,31 @@ def test_gains_never_raise_the_risk_and_see_each_image_alone(kind, seed, images,
         assert torch.allclose(alone, better, atol=1e-9 * scale)
         unscaled = equalized(*posed(A, x, seed), 1.0)[2]
         assert torch.allclose(unscaled, own, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@pytest.mark.parametrize("fading", [1.0, 0.85])
+def test_the_gains_are_the_least_of_what_they_minimise(kind, fading):
+    """A Newton step in each gain alone: nought, where the degrees of freedom or the ridge wrong by 1 % make one."""
+    A = OPERATORS[kind]()
+    x = picture(SIDE)[None]
+    probe, found, shifted = posed(A, x.to(torch.complex128) if A.complex_in else x, 0)
+    gains = equalized(probe, found, shifted, fading)[2][0]
+    bands = radial_bands((SIDE, SIDE), x)
+    (low, *parts), (_, *moved) = (cosine_parts(v, bands, 2) for v in (found, shifted))
+    low_shifted = shifted - sum(moved)
+
+    def objective(a):
+        image, later = (
+            base + sum(g * p for g, p in zip(a, ps, strict=True)) for base, ps in ((low, parts), (low_shifted, moved))
+        )
+        drawn = (a - fading * torch.cat([torch.ones(1, dtype=f64) / fading, a[:-1]])).square().sum()
+        return probe.f.count() * probe.sure(image, later)[0] + RIDGE * LEVEL**2 * drawn
+
+    here = objective(gains)
+    for step in 0.1 * torch.eye(len(gains), dtype=f64):
+        above, below = objective(gains + step), objective(gains - step)
+        assert abs(above - below) / (above + below - 2 * here) <= 1e-6
 
 
 def test_images_of_a_batch_have_their_own_gains():
@@ -92,7 +118,7 @@ def test_a_band_too_weak_is_given_back_its_size_and_an_unseen_one_fades():
     """Twice the band where the estimate has half of it; below it, in what no data hold, 0.85 of the neighbour each."""
     x = picture(96)[None]
     bands = radial_bands((96, 96), x)
-    parts = split(x, bands)
+    parts = cosine_parts(x, bands, 2)
     A = Identity((96, 96))
     one = torch.ones((1, 1, 1, 1), dtype=f64)
     probe = Probe(LeastSquares(A, x, 1e-4), 1e-4 * one, one, 0.1, 0)
@@ -149,7 +175,8 @@ def test_gains_that_overflow_are_left_out():
 
 def test_bands_hold_no_more_memory_than_the_image():
     x = picture(32)[None]
-    for parts in (split(x, radial_bands((32, 32), x)), split(torch.complex(x, x), radial_bands((32, 32), x))):
+    bands = radial_bands((32, 32), x)
+    for parts in (cosine_parts(x, bands, 2), cosine_parts(torch.complex(x, x), bands, 2)):
         assert all(part.untyped_storage().nbytes() == part.numel() * part.element_size() for part in parts)
 
 
